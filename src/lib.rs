@@ -1,0 +1,5 @@
+//! pgset puts a PostgreSQL primary and its streaming replicas on Kubernetes with one command.
+
+pub mod error;
+pub mod manifests;
+pub mod settings;

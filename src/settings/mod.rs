@@ -1,0 +1,63 @@
+//! Flags, environment and file become [`Settings`]: every value parsed once into a type that cannot hold a bad one.
+//!
+//! Pure but for [`file`], which reads `pgset.yaml`. Knows nothing of manifests, clusters or terminals.
+
+mod types;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+pub use types::*;
+
+/// Everything that shapes a set, validated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub name: SetName,
+    pub namespace: Namespace,
+    pub image: Image,
+    pub flavor: Flavor,
+    /// Members in all, the primary included.
+    pub replicas: Replicas,
+    pub storage: Storage,
+    pub layout: Layout,
+    /// Size asked for by each claim.
+    pub size: Quantity,
+    /// CPU request of a member.
+    pub cpu: Quantity,
+    /// Memory request and limit of a member; PostgreSQL's memory settings follow it.
+    pub memory: Quantity,
+    pub database: PgIdentifier,
+    pub user: PgIdentifier,
+    pub passwords: GivenPasswords,
+    /// Extra `postgresql.conf` lines, name to value.
+    pub postgresql: BTreeMap<PgSetting, String>,
+    /// The user and group id the members run as.
+    pub uid: u32,
+    /// A folder whose templates replace built-in ones.
+    pub templates: Option<PathBuf>,
+}
+
+/// What is behind the claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    Nfs { server: NfsServer, path: AbsolutePath },
+    HostPath { path: AbsolutePath },
+    /// A StorageClass; `None` is the cluster's default.
+    Class { class: Option<ClassName> },
+}
+
+/// Where an NFS export is: an address or a host name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NfsServer {
+    Address(IpAddr),
+    Host(String),
+}
+
+/// Passwords the person gave; what is `None` is generated.
+#[derive(Clone, Debug, Default)]
+pub struct GivenPasswords {
+    pub superuser: Option<Password>,
+    pub replication: Option<Password>,
+    pub user: Option<Password>,
+}
