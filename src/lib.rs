@@ -3,3 +3,4 @@
 pub mod error;
 pub mod manifests;
 pub mod settings;
+pub mod yaml;
