@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
@@ -84,6 +84,15 @@ pub fn parse_verbatim(text: &str) -> Result<Value, YamlError> {
         }
     }
     Ok(shape)
+}
+
+/// The one document in `text` as a `T`, for texts that [`parse`] accepts: an error says where in the text it is.
+///
+/// # Errors
+///
+/// When the document is not a `T`.
+pub fn parse_as<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    Ok(serde_yaml::from_str(text)?)
 }
 
 /// `value` as one YAML document, block style, ending in a newline.

@@ -2,7 +2,23 @@
 //!
 //! Pure but for the reading of override templates. Knows nothing of clusters or terminals.
 
+mod check;
+mod error;
+mod memory;
+mod names;
+mod objects;
+mod render;
+mod templates;
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
+
+pub use error::ManifestError;
+pub use names::Names;
+pub use objects::{Passwords, passwords_secret, state_config_map};
+pub use render::{Context, render};
+pub use templates::Templates;
 
 /// The objects of one set, in the order a reader expects them.
 #[derive(Clone, Debug)]
@@ -34,4 +50,39 @@ pub enum ObjectKind {
     Service,
     PodDisruptionBudget,
     StatefulSet,
+}
+
+impl ObjectKind {
+    /// The kind as manifests spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PersistentVolume => "PersistentVolume",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::Service => "Service",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
+    /// Group and version as manifests spell them.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::PersistentVolume
+            | Self::PersistentVolumeClaim
+            | Self::ServiceAccount
+            | Self::Secret
+            | Self::ConfigMap
+            | Self::Service => "v1",
+            Self::Role | Self::RoleBinding => "rbac.authorization.k8s.io/v1",
+            Self::PodDisruptionBudget => "policy/v1",
+            Self::StatefulSet => "apps/v1",
+        }
+    }
 }

@@ -27,6 +27,12 @@ macro_rules! text_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// For tests of what happens when a value is not what its type promises.
+            #[cfg(test)]
+            pub(crate) fn unchecked(text: &str) -> Self {
+                Self(text.to_owned())
+            }
         }
 
         impl fmt::Display for $name {

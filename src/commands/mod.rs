@@ -1,0 +1,3 @@
+//! One file a verb: its arguments in, `run` out.
+
+pub mod render;

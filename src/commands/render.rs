@@ -1,0 +1,34 @@
+//! `pgset render`: the manifests on stdout, or the built-in templates in a folder.
+
+use std::fmt::Write as _;
+
+use crate::manifests::{Manifests, Names};
+use crate::yaml;
+
+/// The manifests as one YAML stream, ready for `kubectl apply -f -` or a repository.
+///
+/// The Secret is not in it: a comment at the top says how it comes about.
+#[must_use]
+pub fn documents(manifests: &Manifests) -> String {
+    let mut text = Names::of(manifests).map(|names| header(&names)).unwrap_or_default();
+    for object in &manifests.objects {
+        text.push_str("---\n");
+        text.push_str(&yaml::to_string(&object.body));
+    }
+    text
+}
+
+fn header(names: &Names) -> String {
+    let (set, namespace, secret) = (names.set(), names.namespace(), names.passwords());
+    let mut text = String::new();
+    let _ = writeln!(text, "# The set {set} in the namespace {namespace}, written by `pgset render`.");
+    let _ = writeln!(text, "#");
+    let _ = writeln!(text, "# The passwords are not in here: `pgset up` makes the Secret {secret}. Without it, make it once:");
+    let _ = writeln!(text, "#");
+    let _ = writeln!(text, "#   kubectl create secret generic {secret} --namespace {namespace} \\");
+    for (index, key) in ["superuser", "replication", "user"].iter().enumerate() {
+        let end = if index == 2 { "" } else { " \\" };
+        let _ = writeln!(text, "#     --from-literal={key}=\"$(openssl rand -hex 24)\"{end}");
+    }
+    text
+}

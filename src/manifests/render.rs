@@ -1,0 +1,291 @@
+//! Settings and templates to objects.
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::check::{self, Expected};
+use super::error::ManifestError;
+use super::memory::{Room, SEGMENT, Tuning, unit};
+use super::templates::{Compiled, Templates};
+use super::{Manifests, Names, Object, ObjectKind};
+use crate::settings::{Flavor, Layout, NfsServer, Settings, Storage};
+
+/// What the objects depend on beside the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Members in all: the live value where the set runs, otherwise the setting.
+    pub replicas: u8,
+    /// The member that the Service of the primary selects, such as `pgset-0`.
+    pub primary: String,
+}
+
+impl Context {
+    /// A set that is made anew: as many members as the settings say, the first of them primary.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let names = Names::new(&settings.name, &settings.namespace);
+        Self { replicas: settings.replicas.get(), primary: names.member(0) }
+    }
+}
+
+/// Everything a set consists of but its Secret, in the order it is applied.
+///
+/// # Errors
+///
+/// When the flavor has no templates, when a template does not render, or when what it renders to is not the object that
+/// belongs there.
+pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> Result<Manifests, ManifestError> {
+    if settings.flavor == Flavor::Crunchy {
+        return Err(ManifestError::Crunchy { image: settings.image.to_string() });
+    }
+    let names = Names::new(&settings.name, &settings.namespace);
+    let mut renderer = Renderer {
+        templates: templates.compile()?,
+        namespace: names.namespace().to_owned(),
+        context: values(settings, context, &names),
+    };
+    let mut objects = Vec::new();
+    for volume in volumes(settings, context, &names) {
+        renderer.context.insert("volume", &volume);
+        objects.push(renderer.object(ObjectKind::PersistentVolume, "persistentvolume.yaml", &volume.name)?);
+    }
+    if settings.layout == Layout::Shared {
+        let name = names.shared_claim();
+        objects.push(renderer.object(ObjectKind::PersistentVolumeClaim, "persistentvolumeclaim.yaml", &name)?);
+    }
+    objects.push(renderer.object(ObjectKind::ServiceAccount, "serviceaccount.yaml", &names.service_account())?);
+
+    let mut files: Vec<NamedText> = Vec::new();
+    let conf = postgresql_conf(settings, &mut renderer)?;
+    files.push(NamedText { name: "postgresql.conf", text: &conf });
+    files.extend(templates.scripts().map(|(name, text)| NamedText { name, text }));
+    renderer.context.insert("files", &files);
+    let config = renderer.object(ObjectKind::ConfigMap, "configmap.yaml", &names.config())?;
+    renderer.context.insert("config_hash", &hash(&config.body["data"]));
+    objects.push(config);
+
+    objects.push(renderer.object(ObjectKind::Service, "service.yaml", names.service())?);
+    objects.push(renderer.object(ObjectKind::Service, "service-master.yaml", &names.master_service())?);
+    objects.push(renderer.object(ObjectKind::Service, "service-replica.yaml", &names.replica_service())?);
+    let budget = names.disruption_budget();
+    objects.push(renderer.object(ObjectKind::PodDisruptionBudget, "poddisruptionbudget.yaml", budget)?);
+    objects.push(renderer.object(ObjectKind::StatefulSet, "statefulset.yaml", names.statefulset())?);
+    Ok(Manifests { objects })
+}
+
+struct Renderer<'a> {
+    templates: Compiled<'a>,
+    namespace: String,
+    context: tera::Context,
+}
+
+impl Renderer<'_> {
+    fn object(&self, kind: ObjectKind, template: &str, name: &str) -> Result<Object, ManifestError> {
+        let text = self.templates.render(template, &self.context)?;
+        let namespace = (kind != ObjectKind::PersistentVolume).then_some(self.namespace.as_str());
+        check::object(&text, &Expected { kind, namespace, name })
+            .map_err(|problem| self.templates.problem(template, &self.context, problem.line, problem.message))
+    }
+}
+
+/// What templates can name.
+fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Context {
+    // No field may be forgotten: what is not used here is named with its reason.
+    let Settings {
+        name: _,
+        namespace: _, // Both through `names`.
+        image,
+        flavor: _,   // One flavor has templates.
+        replicas: _, // The context's counts.
+        storage,
+        layout,
+        size,
+        cpu,
+        memory,
+        database,
+        user,
+        passwords: _, // Never in a manifest that can be printed.
+        postgresql: _, // Only in postgresql.conf.
+        uid,
+        templates: _, // Already loaded.
+    } = settings;
+    let mut values = tera::Context::new();
+    for (key, value) in [
+        ("set", names.set()),
+        ("namespace", names.namespace()),
+        ("statefulset", names.statefulset()),
+        ("service", names.service()),
+        ("master_service", &names.master_service()),
+        ("replica_service", &names.replica_service()),
+        ("service_account", &names.service_account()),
+        ("shared_claim", &names.shared_claim()),
+        ("claim_template", names.claim_template()),
+        ("config", &names.config()),
+        ("passwords", &names.passwords()),
+        ("state", &names.state()),
+        ("disruption_budget", names.disruption_budget()),
+        ("primary", &context.primary),
+        ("image", image.as_str()),
+        ("size", size.as_str()),
+        ("cpu", cpu.as_str()),
+        ("memory", memory.as_str()),
+        ("database", database.as_str()),
+        ("user", user.as_str()),
+        ("layout", layout_name(*layout)),
+        ("access_mode", access_mode(*layout)),
+    ] {
+        values.insert(key, value);
+    }
+    values.insert("replicas", &context.replicas);
+    values.insert("uid", uid);
+    values.insert("storage", &StorageValues::from(storage));
+    values
+}
+
+/// A storage as templates see it; a field that does not belong to the kind is `none`.
+#[derive(Default, Serialize)]
+struct StorageValues<'a> {
+    kind: &'static str,
+    server: Option<String>,
+    path: Option<&'a str>,
+    class: Option<&'a str>,
+}
+
+impl<'a> From<&'a Storage> for StorageValues<'a> {
+    fn from(storage: &'a Storage) -> Self {
+        match storage {
+            Storage::Nfs { server, path } => {
+                let server = match server {
+                    NfsServer::Address(address) => address.to_string(),
+                    NfsServer::Host(host) => host.clone(),
+                };
+                Self { kind: "nfs", server: Some(server), path: Some(path.as_str()), class: None }
+            }
+            Storage::HostPath { path } => Self { kind: "hostpath", path: Some(path.as_str()), ..Self::default() },
+            Storage::Class { class } => {
+                Self { kind: "class", class: class.as_ref().map(|class| class.as_str()), ..Self::default() }
+            }
+        }
+    }
+}
+
+fn layout_name(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Shared => "shared",
+        Layout::PerPod => "per-pod",
+    }
+}
+
+fn access_mode(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Shared => "ReadWriteMany",
+        Layout::PerPod => "ReadWriteOnce",
+    }
+}
+
+/// A PersistentVolume and the claim it is for.
+#[derive(Serialize)]
+struct Volume {
+    name: String,
+    claim: String,
+}
+
+/// The volumes pgset brings: none where a StorageClass makes them.
+fn volumes(settings: &Settings, context: &Context, names: &Names) -> Vec<Volume> {
+    let volume = |number: u8, claim: String| Volume { name: names.volume(number), claim };
+    match (&settings.storage, settings.layout) {
+        (Storage::Class { .. }, _) => Vec::new(),
+        // Three for the one claim, as in the 2017 example: the claim takes one, the others wait.
+        (_, Layout::Shared) => (1..=Names::SHARED_VOLUMES).map(|n| volume(n, names.shared_claim())).collect(),
+        (_, Layout::PerPod) => {
+            let count = context.replicas.max(Names::SHARED_VOLUMES);
+            (1..=count).map(|n| volume(n, names.member_claim(n - 1))).collect()
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NamedText<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Parameter<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+struct TuningValues {
+    shared_buffers: String,
+    effective_cache_size: String,
+    maintenance_work_mem: String,
+    work_mem: String,
+    max_wal_size: String,
+    min_wal_size: String,
+    wal_keep_size: String,
+    wal_keep_segments: u64,
+    max_slot_wal_keep_size: String,
+}
+
+/// The text of `postgresql.conf`.
+fn postgresql_conf(settings: &Settings, renderer: &mut Renderer) -> Result<String, ManifestError> {
+    let mut extras = Vec::new();
+    let mut connections = 100;
+    for (name, value) in &settings.postgresql {
+        let (name, value) = (name.as_str(), value.as_str());
+        let problem = |reason| Err(ManifestError::Parameter { parameter: name.to_owned(), reason });
+        // The types see to it already; in this file a wrong name or a cut value would be a line of its own.
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.')) {
+            return problem("not the name of a parameter");
+        }
+        if value.contains('\0') {
+            return problem("a value cannot contain a zero byte");
+        }
+        if name.eq_ignore_ascii_case("max_connections") {
+            connections = value.trim().parse().unwrap_or(connections);
+        }
+        extras.push(Parameter { name, value });
+    }
+    let tuning = Tuning::of(Room {
+        memory: bytes(settings.memory.as_str()),
+        disk: bytes(settings.size.as_str()),
+        layout: settings.layout,
+        connections,
+    });
+    let values = TuningValues {
+        shared_buffers: unit(tuning.shared_buffers),
+        effective_cache_size: unit(tuning.effective_cache_size),
+        maintenance_work_mem: unit(tuning.maintenance_work_mem),
+        work_mem: unit(tuning.work_mem),
+        max_wal_size: unit(tuning.max_wal_size),
+        min_wal_size: unit(tuning.min_wal_size),
+        wal_keep_size: unit(tuning.wal_keep_size),
+        wal_keep_segments: tuning.wal_keep_size / SEGMENT,
+        max_slot_wal_keep_size: unit(tuning.max_slot_wal_keep_size),
+    };
+    renderer.context.insert("tuning", &values);
+    renderer.context.insert("extras", &extras);
+    renderer.context.insert("major", &major(settings.image.as_str()));
+    renderer.templates.render("postgresql.conf", &renderer.context)
+}
+
+/// The major version of PostgreSQL in an image, where its tag begins with it, as the official image's do.
+fn major(image: &str) -> Option<u32> {
+    let (image, _) = image.split_once('@').unwrap_or((image, ""));
+    let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
+    tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A hash that changes with the content of a ConfigMap: of its JSON, whose keys are in order.
+fn hash(data: &Value) -> String {
+    Sha256::digest(data.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(text: &str) -> u64 {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match &text[digits.len()..] { "Mi" => 1 << 20, "Gi" => 1 << 30, "M" => 1_000_000, "G" => 1_000_000_000, _ => 1 };
+    digits.parse::<u64>().unwrap_or(0) * factor
+}
