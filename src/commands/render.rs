@@ -1,9 +1,32 @@
 //! `pgset render`: the manifests on stdout, or the built-in templates in a folder.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
-use crate::manifests::{Manifests, Names};
+use crate::error::Outcome;
+use crate::manifests::{self, Context, Manifests, Names, Templates};
+use crate::settings::Settings;
 use crate::yaml;
+
+/// The manifests of a set that is made anew, as one YAML stream.
+///
+/// # Errors
+///
+/// When the templates cannot be read or do not make the objects of a set.
+pub fn render(settings: &Settings) -> Outcome<String> {
+    let templates = Templates::load(settings.templates.as_deref())?;
+    let manifests = manifests::render(settings, &Context::new(settings), &templates)?;
+    Ok(documents(&manifests))
+}
+
+/// Writes the built-in templates and scripts into `dir` and returns the files written.
+///
+/// # Errors
+///
+/// When one of the files exists already, or cannot be written.
+pub fn eject(dir: &Path) -> Outcome<Vec<PathBuf>> {
+    Ok(Templates::eject(dir)?)
+}
 
 /// The manifests as one YAML stream, ready for `kubectl apply -f -` or a repository.
 ///
@@ -23,7 +46,7 @@ fn header(names: &Names) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "# The set {set} in the namespace {namespace}, written by `pgset render`.");
     let _ = writeln!(text, "#");
-    let _ = writeln!(text, "# The passwords are not in here: `pgset up` makes the Secret {secret}. Without it, make it once:");
+    let _ = writeln!(text, "# The passwords are not in here. `pgset up` makes their Secret; without it, make it once:");
     let _ = writeln!(text, "#");
     let _ = writeln!(text, "#   kubectl create secret generic {secret} --namespace {namespace} \\");
     for (index, key) in ["superuser", "replication", "user"].iter().enumerate() {

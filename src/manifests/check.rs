@@ -1,9 +1,7 @@
 //! What a template rendered to is exactly the object that belongs there, and Kubernetes knows every field of it.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use serde::Serialize;
@@ -116,10 +114,9 @@ fn lost(given: &Value, kept: &Value) -> Option<Vec<Step>> {
         (Value::Object(given), Value::Object(kept)) => {
             given.iter().find_map(|(key, value)| inside(Step::Key(key.clone()), kept.get(key), value))
         }
-        (Value::Array(given), Value::Array(kept)) => given
-            .iter()
-            .enumerate()
-            .find_map(|(index, value)| inside(Step::Index(index), kept.get(index), value)),
+        (Value::Array(given), Value::Array(kept)) => {
+            given.iter().enumerate().find_map(|(index, value)| inside(Step::Index(index), kept.get(index), value))
+        }
         _ => (given != kept).then(Vec::new),
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::error::{Failure, Kind};
+
 /// Why settings and templates do not make manifests.
 #[derive(Debug, Error)]
 pub enum ManifestError {
@@ -51,6 +53,20 @@ impl ManifestError {
             }
             Self::Parameter { .. } | Self::Io { .. } => Vec::new(),
         }
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        let kind = match error {
+            ManifestError::Crunchy { .. } | ManifestError::Parameter { .. } | ManifestError::UnknownTemplate { .. } => {
+                Kind::Usage
+            }
+            ManifestError::Exists { .. } => Kind::Refused,
+            ManifestError::Template { .. } | ManifestError::Io { .. } => Kind::Error,
+        };
+        let hints = error.hints();
+        Self { kind, error: error.into(), hints }
     }
 }
 

@@ -35,11 +35,7 @@ pub fn passwords_secret(settings: &Settings, passwords: &Passwords) -> Object {
 /// The ConfigMap `NAME-state`: the data's system identifier once it is known, and the data folders that a scale-down
 /// left behind, by member, with the token that the member's next clone carries.
 #[must_use]
-pub fn state_config_map(
-    names: &Names,
-    system_identifier: Option<&str>,
-    retired: &BTreeMap<String, String>,
-) -> Object {
+pub fn state_config_map(names: &Names, system_identifier: Option<&str>, retired: &BTreeMap<String, String>) -> Object {
     let mut data = json!({});
     if let Some(identifier) = system_identifier {
         data["system-identifier"] = identifier.into();

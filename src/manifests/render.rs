@@ -105,7 +105,7 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         memory,
         database,
         user,
-        passwords: _, // Never in a manifest that can be printed.
+        passwords: _,  // Never in a manifest that can be printed.
         postgresql: _, // Only in postgresql.conf.
         uid,
         templates: _, // Already loaded.
@@ -286,6 +286,12 @@ fn hash(data: &Value) -> String {
 
 fn bytes(text: &str) -> u64 {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let factor = match &text[digits.len()..] { "Mi" => 1 << 20, "Gi" => 1 << 30, "M" => 1_000_000, "G" => 1_000_000_000, _ => 1 };
+    let factor = match &text[digits.len()..] {
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        _ => 1,
+    };
     digits.parse::<u64>().unwrap_or(0) * factor
 }
