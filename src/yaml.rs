@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn verbatim_keeps_the_text() {
-        let text = "---\ntag: 1.10\nzeros: 007\nbig: 1_000\nyes: true\nquoted: \"1.10\"\nnone: ~\nmap: {a: 1e3, b: [0x10]}\n";
+        let text =
+            "---\ntag: 1.10\nzeros: 007\nbig: 1_000\nyes: true\nquoted: \"1.10\"\nnone: ~\nmap: {a: 1e3, b: [0x10]}\n";
         let expected = json!({
             "tag": "1.10", "zeros": "007", "big": "1_000", "yes": "true", "quoted": "1.10", "none": null,
             "map": {"a": "1e3", "b": ["0x10"]}
@@ -332,8 +333,32 @@ mod tests {
     #[test]
     fn writes_what_a_yaml_1_1_reader_takes_for_strings() {
         let words = [
-            "y", "Yes", "no", "on", "OFF", "true", "null", "~", "", "1_000", "0o17", "017", "0x1f", "1e3", "12:30:45",
-            "2026-01-01", "2026-01-01T10:00:00Z", ".5", "-", "=", "<<", "+1", "0b1", ".inf", "&x", "*x",
+            "y",
+            "Yes",
+            "no",
+            "on",
+            "OFF",
+            "true",
+            "null",
+            "~",
+            "",
+            "1_000",
+            "0o17",
+            "017",
+            "0x1f",
+            "1e3",
+            "12:30:45",
+            "2026-01-01",
+            "2026-01-01T10:00:00Z",
+            ".5",
+            "-",
+            "=",
+            "<<",
+            "+1",
+            "0b1",
+            ".inf",
+            "&x",
+            "*x",
         ];
         for word in words {
             let text = to_string(&json!({ word: word }));
@@ -347,7 +372,8 @@ mod tests {
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let text = prop_oneof!["\\PC{0,20}", "[-+.0-9_:eE]{0,8}", "[\\x00-\\x7f]{0,12}", Just("&\u{e000}yes".to_owned())];
+        let text =
+            prop_oneof!["\\PC{0,20}", "[-+.0-9_:eE]{0,8}", "[\\x00-\\x7f]{0,12}", Just("&\u{e000}yes".to_owned())];
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),

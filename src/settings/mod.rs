@@ -5,7 +5,6 @@
 mod types;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub use types::*;
@@ -41,17 +40,17 @@ pub struct Settings {
 /// What is behind the claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    Nfs { server: NfsServer, path: AbsolutePath },
-    HostPath { path: AbsolutePath },
+    Nfs {
+        server: NfsServer,
+        path: AbsolutePath,
+    },
+    HostPath {
+        path: AbsolutePath,
+    },
     /// A StorageClass; `None` is the cluster's default.
-    Class { class: Option<ClassName> },
-}
-
-/// Where an NFS export is: an address or a host name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NfsServer {
-    Address(IpAddr),
-    Host(String),
+    Class {
+        class: Option<ClassName>,
+    },
 }
 
 /// Passwords the person gave; what is `None` is generated.
