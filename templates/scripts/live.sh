@@ -1,0 +1,12 @@
+#!/bin/sh
+# Liveness: fails only when a PostgreSQL that was started gives no answer at all. One that refuses connections (recovery,
+# shutdown, too many clients) is alive, and so is a start.sh that still initialises, clones or waits.
+. "${0%/*}/lib.sh"
+
+[ -e "$PGSET_RUN/started" ] || exit 0
+
+pg_isready -q -h 127.0.0.1 -p "$PGSET_PORT" -t 3
+[ $? -lt 2 ] || {
+  echo "PostgreSQL does not answer on port $PGSET_PORT"
+  exit 1
+}
