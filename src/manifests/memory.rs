@@ -79,9 +79,10 @@ fn segments(bytes: u64, least: u64, most: u64) -> u64 {
     bytes.clamp(least * SEGMENT, most) / SEGMENT * SEGMENT
 }
 
-/// Bytes in the largest unit of `postgresql.conf` that divides them.
+/// Whole kilobytes in the largest unit of `postgresql.conf` that divides them.
 #[must_use]
 pub fn unit(bytes: u64) -> String {
+    let bytes = bytes / KB * KB;
     if bytes.is_multiple_of(GB) {
         format!("{}GB", bytes / GB)
     } else if bytes.is_multiple_of(MB) {
@@ -165,5 +166,6 @@ mod tests {
         assert_eq!(unit(2 * GB), "2GB");
         assert_eq!(unit(1536 * MB), "1536MB");
         assert_eq!(unit(1310 * KB), "1310kB");
+        assert_eq!(unit(100_000_000), "97656kB");
     }
 }

@@ -9,7 +9,7 @@ use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Object, ObjectKind};
-use crate::settings::{Flavor, Layout, NfsServer, Settings, Storage};
+use crate::settings::{Flavor, Image, Layout, Settings, Storage};
 
 /// What the objects depend on beside the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         ("memory", memory.as_str()),
         ("database", database.as_str()),
         ("user", user.as_str()),
-        ("layout", layout_name(*layout)),
+        ("layout", layout.as_str()),
         ("access_mode", access_mode(*layout)),
     ] {
         values.insert(key, value);
@@ -156,24 +156,13 @@ impl<'a> From<&'a Storage> for StorageValues<'a> {
     fn from(storage: &'a Storage) -> Self {
         match storage {
             Storage::Nfs { server, path } => {
-                let server = match server {
-                    NfsServer::Address(address) => address.to_string(),
-                    NfsServer::Host(host) => host.clone(),
-                };
-                Self { kind: "nfs", server: Some(server), path: Some(path.as_str()), class: None }
+                Self { kind: "nfs", server: Some(server.to_string()), path: Some(path.as_str()), class: None }
             }
             Storage::HostPath { path } => Self { kind: "hostpath", path: Some(path.as_str()), ..Self::default() },
             Storage::Class { class } => {
                 Self { kind: "class", class: class.as_ref().map(|class| class.as_str()), ..Self::default() }
             }
         }
-    }
-}
-
-fn layout_name(layout: Layout) -> &'static str {
-    match layout {
-        Layout::Shared => "shared",
-        Layout::PerPod => "per-pod",
     }
 }
 
@@ -219,6 +208,8 @@ struct Parameter<'a> {
 
 #[derive(Serialize)]
 struct TuningValues {
+    memory: String,
+    size: String,
     shared_buffers: String,
     effective_cache_size: String,
     maintenance_work_mem: String,
@@ -250,12 +241,14 @@ fn postgresql_conf(settings: &Settings, renderer: &mut Renderer) -> Result<Strin
         extras.push(Parameter { name, value });
     }
     let tuning = Tuning::of(Room {
-        memory: bytes(settings.memory.as_str()),
-        disk: bytes(settings.size.as_str()),
+        memory: settings.memory.bytes(),
+        disk: settings.size.bytes(),
         layout: settings.layout,
         connections,
     });
     let values = TuningValues {
+        memory: unit(settings.memory.bytes()),
+        size: unit(settings.size.bytes()),
         shared_buffers: unit(tuning.shared_buffers),
         effective_cache_size: unit(tuning.effective_cache_size),
         maintenance_work_mem: unit(tuning.maintenance_work_mem),
@@ -268,30 +261,16 @@ fn postgresql_conf(settings: &Settings, renderer: &mut Renderer) -> Result<Strin
     };
     renderer.context.insert("tuning", &values);
     renderer.context.insert("extras", &extras);
-    renderer.context.insert("major", &major(settings.image.as_str()));
+    renderer.context.insert("major", &major(&settings.image));
     renderer.templates.render("postgresql.conf", &renderer.context)
 }
 
 /// The major version of PostgreSQL in an image, where its tag begins with it, as the official image's do.
-fn major(image: &str) -> Option<u32> {
-    let (image, _) = image.split_once('@').unwrap_or((image, ""));
-    let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
-    tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+fn major(image: &Image) -> Option<u32> {
+    image.tag()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A hash that changes with the content of a ConfigMap: of its JSON, whose keys are in order.
 fn hash(data: &Value) -> String {
     Sha256::digest(data.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(text: &str) -> u64 {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let factor = match &text[digits.len()..] {
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        _ => 1,
-    };
-    digits.parse::<u64>().unwrap_or(0) * factor
 }

@@ -21,6 +21,12 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("poddisruptionbudget.yaml", include_str!("../../templates/poddisruptionbudget.yaml")),
     ("statefulset.yaml", include_str!("../../templates/statefulset.yaml")),
     ("postgresql.conf", include_str!("../../templates/postgresql.conf")),
+    ("scripts/lib.sh", include_str!("../../templates/scripts/lib.sh")),
+    ("scripts/start.sh", include_str!("../../templates/scripts/start.sh")),
+    ("scripts/ready.sh", include_str!("../../templates/scripts/ready.sh")),
+    ("scripts/live.sh", include_str!("../../templates/scripts/live.sh")),
+    ("scripts/stop.sh", include_str!("../../templates/scripts/stop.sh")),
+    ("scripts/pg_hba.conf", include_str!("../../templates/scripts/pg_hba.conf")),
 ];
 
 /// The folder of the members' scripts, which are no templates: taken as they are.

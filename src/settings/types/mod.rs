@@ -15,6 +15,13 @@ macro_rules! text_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// For tests of what happens when a value is not what its type promises.
+            #[cfg(test)]
+            #[allow(dead_code)] // Not every type's is needed.
+            pub(crate) fn unchecked(text: &str) -> Self {
+                Self(text.to_owned())
+            }
         }
 
         impl std::fmt::Display for $name {

@@ -23,6 +23,12 @@ impl Quantity {
         &self.text
     }
 
+    /// For tests of what happens when a value is not what its type promises: the text, and an amount beside it.
+    #[cfg(test)]
+    pub(crate) fn unchecked(text: &str, bytes: u64) -> Self {
+        Self { text: text.to_owned(), nano: u128::from(bytes) * NANO }
+    }
+
     /// In bytes, rounded up.
     #[must_use]
     pub fn bytes(&self) -> u64 {
