@@ -1,0 +1,107 @@
+//! From a kubeconfig to a client.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::error::{Failure, Outcome};
+
+/// Which cluster, as which user: what the common flags say.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+}
+
+/// A connection to one cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    pub client: Client,
+    /// The API server's address, for messages.
+    pub server: String,
+    /// The context's name, for messages; empty inside a cluster.
+    pub context: String,
+}
+
+/// Long enough for a slow link, short enough that an unreachable cluster is said to be so while the person still looks.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    /// Reads the kubeconfig and prepares a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// The kubeconfig is missing or broken, or has no such context.
+    pub async fn connect(access: &Access) -> Outcome<Self> {
+        let (mut config, context) = config(access).await?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // A quiet watch is no dead connection: only connecting is bounded, each request's end is its caller's business.
+        config.read_timeout = None;
+        config.write_timeout = None;
+        let server = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|error| {
+            Failure::error(format!("failed to prepare a client for {server}: {}", super::error::innermost(&error)))
+        })?;
+        Ok(Self { client, server, context })
+    }
+}
+
+async fn config(access: &Access) -> Outcome<(Config, String)> {
+    let Some(kubeconfig) = read(access)? else {
+        let config = Config::incluster().map_err(|_| no_kubeconfig())?;
+        return Ok((config, String::new()));
+    };
+    let context = access.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+    let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    if context.is_empty() || !known.contains(&context) {
+        return Err(no_such_context(&context, &known));
+    }
+    let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| {
+        let cause = super::error::innermost(&error);
+        Failure::error(format!("failed to use context {context} of the kubeconfig: {cause}"))
+    })?;
+    Ok((config, context))
+}
+
+/// The kubeconfig that the flags and the environment name; `None` when there is none.
+fn read(access: &Access) -> Outcome<Option<Kubeconfig>> {
+    let broken = |what: String, error: &kube::config::KubeconfigError| {
+        Failure::error(format!("failed to read {what}: {}", super::error::innermost(error)))
+    };
+    if let Some(path) = &access.kubeconfig {
+        return Kubeconfig::read_from(path).map(Some).map_err(|error| broken(path.display().to_string(), &error));
+    }
+    if let Some(config) = Kubeconfig::from_env().map_err(|error| broken("the file KUBECONFIG names".to_owned(), &error))? {
+        return Ok(Some(config));
+    }
+    let Some(path) = std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()) else {
+        return Ok(None);
+    };
+    Kubeconfig::read_from(&path).map(Some).map_err(|error| broken(path.display().to_string(), &error))
+}
+
+/// The namespace the chosen context names, without touching the cluster; `None` where nothing says one.
+#[must_use]
+pub fn context_namespace(access: &Access) -> Option<String> {
+    let kubeconfig = read(access).ok()??;
+    let name = access.context.as_ref().or(kubeconfig.current_context.as_ref())?;
+    kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?.namespace.clone()
+}
+
+fn no_kubeconfig() -> Failure {
+    Failure::error("there is no kubeconfig: neither --kubeconfig, KUBECONFIG nor ~/.kube/config names a cluster")
+        .hint("have a cluster? export KUBECONFIG=FILE")
+        .hint("none yet? kind create cluster, then try again")
+}
+
+fn no_such_context(context: &str, known: &[String]) -> Failure {
+    let failure = if context.is_empty() {
+        Failure::error("the kubeconfig has no current context").hint("choose one: kubectl config use-context NAME, or --context NAME")
+    } else {
+        Failure::error(format!("the kubeconfig has no context {context}"))
+    };
+    failure.hint(format!("it has: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }))
+}

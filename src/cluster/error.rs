@@ -1,0 +1,86 @@
+//! What the API server refused, in words for people. kube's own error text is a debug dump.
+
+use std::fmt;
+
+use kube::core::Status;
+
+/// A failed call: what was tried, on which object, and the API server's reason.
+#[derive(Debug)]
+pub struct ApiFailure {
+    /// Such as `failed to apply StatefulSet pgset in namespace default`.
+    pub what: String,
+    /// The HTTP status code; `None` when there was no answer.
+    pub code: Option<u16>,
+    /// The API server's reason, such as `Forbidden`; empty when there was no answer.
+    pub reason: String,
+    pub message: String,
+}
+
+impl ApiFailure {
+    pub fn new(what: impl Into<String>, error: &kube::Error) -> Self {
+        let what = what.into();
+        match error {
+            kube::Error::Api(status) => Self::from_status(what, status),
+            other => Self { what, code: None, reason: String::new(), message: innermost(other) },
+        }
+    }
+
+    pub fn from_status(what: String, status: &Status) -> Self {
+        let (code, reason) = (Some(status.code), status.reason.clone());
+        Self { what, code, reason, message: status.message.clone() }
+    }
+
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.code == Some(404)
+    }
+
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.code == Some(403)
+    }
+
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.code == Some(409)
+    }
+
+    /// Nobody answered, or the API server said it cannot answer now: worth another try.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.code.is_none_or(|code| code == 429 || code >= 500)
+    }
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.message)
+    }
+}
+
+impl std::error::Error for ApiFailure {}
+
+impl From<ApiFailure> for crate::error::Failure {
+    fn from(failure: ApiFailure) -> Self {
+        let hint = match (failure.code, failure.reason.as_str()) {
+            (None, _) => Some("is the cluster up and the right context chosen? kubectl config current-context"),
+            (Some(401), _) => Some("the credentials are not accepted: log in again, or choose another --context"),
+            (Some(403), _) => Some("ask whoever runs the cluster for this right; pgset up lists all that are missing at once"),
+            _ => None,
+        };
+        let shown = Self::error(failure);
+        match hint {
+            Some(hint) => shown.hint(hint),
+            None => shown,
+        }
+    }
+}
+
+/// The last cause of a chain: the outer ones only name the layers of the client.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

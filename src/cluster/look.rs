@@ -1,0 +1,69 @@
+//! One look at a set, without watching it.
+
+use futures::{TryFutureExt, try_join};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::watch::concerns;
+use super::{ApiFailure, Cluster};
+use crate::set::Observation;
+use crate::set::plan::MANAGED_BY;
+
+/// Everything the API server knows of the set, asked in one go.
+///
+/// # Errors
+/// The API server refuses one of the kinds (events excepted) or does not answer.
+pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Observation, ApiFailure> {
+    let app = ListParams::default().labels(&format!("app={name}"));
+    let services = format!("kubernetes.io/service-name in ({name}-master,{name}-replica)");
+    let failed = |kind: &'static str| {
+        move |error: kube::Error| ApiFailure::new(format!("failed to list {kind} in namespace {namespace}"), &error)
+    };
+    let client = || cluster.client.clone();
+    let sets: Api<StatefulSet> = Api::namespaced(client(), namespace);
+    let pods: Api<Pod> = Api::namespaced(client(), namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client(), namespace);
+    let slices: Api<EndpointSlice> = Api::namespaced(client(), namespace);
+    let events: Api<Event> = Api::namespaced(client(), namespace);
+    let everything = ListParams::default();
+    let of_services = ListParams::default().labels(&services);
+    let (stateful_set, pods, claims, slices, events) = try_join!(
+        sets.get_opt(name).map_err(failed("statefulsets")),
+        pods.list(&app).map_err(failed("pods")),
+        claims.list(&app).map_err(failed("persistentvolumeclaims")),
+        slices.list(&of_services).map_err(failed("endpointslices")),
+        // Events explain, but nothing rests on them: a user who may not read them still gets a status.
+        async { Ok(events.list(&everything).await.map(|list| list.items).unwrap_or_default()) },
+    )?;
+    let mut events: Vec<Event> = events.into_iter().filter(|event| concerns(name, event)).collect();
+    events.sort_by_key(happened);
+    Ok(Observation {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        stateful_set,
+        pods: pods.items,
+        claims: claims.items,
+        endpoint_slices: slices.items,
+        events,
+        ..Observation::default()
+    })
+}
+
+/// The namespaces in which a set of this name lives, as far as the user may see.
+pub async fn sets_named(cluster: &Cluster, name: &str) -> Vec<String> {
+    let sets: Api<StatefulSet> = Api::all(cluster.client.clone());
+    let ours = ListParams::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1)).fields(&format!("metadata.name={name}"));
+    // A user without the right to list everywhere simply gets no such hint.
+    let found = sets.list_metadata(&ours).await.map(|list| list.items).unwrap_or_default();
+    found.iter().filter_map(ResourceExt::namespace).collect()
+}
+
+/// When an event happened last, to sort by.
+pub(super) fn happened(event: &Event) -> Option<Timestamp> {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    last.max(event.event_time.as_ref().map(|time| time.0))
+}

@@ -1,0 +1,39 @@
+//! The set's passwords, as the Secret holds them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use super::{ApiFailure, Cluster};
+
+/// The Secret `NAME-passwords`.
+#[derive(Clone)]
+pub struct SetSecret {
+    values: BTreeMap<String, String>,
+}
+
+impl SetSecret {
+    /// Reads it; `None` when there is none.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn read(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<Self>, ApiFailure> {
+        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
+        let what = || format!("failed to read Secret {name} in namespace {namespace}");
+        let secret = secrets.get_opt(name).await.map_err(|error| ApiFailure::new(what(), &error))?;
+        Ok(secret.map(|secret| Self::from_object(&secret)))
+    }
+
+    fn from_object(secret: &Secret) -> Self {
+        let data = secret.data.iter().flatten();
+        let values = data.filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.0.clone()).ok()?)));
+        Self { values: values.collect() }
+    }
+
+    /// One of `superuser`, `replication`, `user`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+}

@@ -1,0 +1,6 @@
+//! The only users of the PostgreSQL driver: sessions over a tunnel, and what is asked and said in them.
+
+mod probe;
+mod session;
+
+pub use session::Session;

@@ -1,0 +1,148 @@
+//! A wait as it is watched: live lines on a terminal, one line a change elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
+
+use super::status::finding_text;
+use super::text::lapse;
+use super::{Paint, Ui};
+use crate::set::phase::Phase;
+use crate::set::rollout::Event;
+
+/// Where the events of a wait go; chosen once.
+pub trait Reporter {
+    /// One event of the wait, `waited` after its beginning.
+    fn event(&mut self, event: &Event, waited: SignedDuration);
+
+    /// Something about the wait as a whole.
+    fn note(&mut self, text: &str, waited: SignedDuration);
+
+    /// The wait is over: what was live becomes still.
+    fn finish(&mut self);
+}
+
+/// The reporter this terminal can show.
+#[must_use]
+pub fn reporter(ui: &Ui) -> Box<dyn Reporter> {
+    if ui.is_live() { Box::new(Live::new(ui.clone())) } else { Box::new(Lines { ui: ui.clone() }) }
+}
+
+fn stamp(waited: SignedDuration) -> String {
+    let milliseconds = u64::try_from(waited.as_millis()).unwrap_or(0);
+    format!("{:>7}", if milliseconds < 1000 { format!("0.{} s", milliseconds / 100) } else { lapse(milliseconds) })
+}
+
+/// One line a change, for logs and pipes.
+struct Lines {
+    ui: Ui,
+}
+
+impl Reporter for Lines {
+    fn event(&mut self, event: &Event, waited: SignedDuration) {
+        let at = stamp(waited);
+        match event {
+            Event::Phase { member, phase } => self.ui.say(&format!("{at}  {member}  {phase}")),
+            Event::Gone { member } => self.ui.say(&format!("{at}  {member}  gone")),
+            Event::Found(finding) => {
+                let text = finding_text(finding, |paint, words| self.ui.paint(paint, words));
+                self.ui.say(&format!("{at}  {}", text.trim_end()));
+            }
+            Event::StillWaiting { members, unmet, .. } => {
+                let members = members.iter().map(|(member, phase)| format!("{member}: {phase}"));
+                let all: Vec<String> = members.chain(unmet.iter().cloned()).collect();
+                self.ui.say(&format!("{at}  still waiting; {}", all.join("; ")));
+            }
+        }
+    }
+
+    fn note(&mut self, text: &str, waited: SignedDuration) {
+        self.ui.say(&format!("{}  {text}", stamp(waited)));
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// One living line a member, with what it does and for how long.
+struct Live {
+    ui: Ui,
+    screen: MultiProgress,
+    members: BTreeMap<String, (ProgressBar, Timestamp)>,
+}
+
+impl Live {
+    fn new(ui: Ui) -> Self {
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
+        Self { ui, screen, members: BTreeMap::new() }
+    }
+
+    fn line(&mut self, member: &str) -> ProgressBar {
+        if let Some((bar, _)) = self.members.get(member) {
+            return bar.clone();
+        }
+        let before = self.members.range(member.to_owned()..).next().map(|(_, (bar, _))| bar.clone());
+        let bar = ProgressBar::new_spinner();
+        let bar = match before {
+            Some(next) => self.screen.insert_before(&next, bar),
+            None => self.screen.add(bar),
+        };
+        bar.set_style(style("{spinner} {prefix}  {wide_msg} {elapsed:>4}"));
+        bar.set_prefix(member.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.members.insert(member.to_owned(), (bar.clone(), Timestamp::now()));
+        bar
+    }
+
+    fn settle(&self, bar: &ProgressBar, phase: &Phase) {
+        let mark = if phase.is_final() { self.ui.paint(Paint::Green, "✓") } else { "·".to_owned() };
+        bar.set_style(style(&format!("{mark} {{prefix}}  {{wide_msg}} {{elapsed:>4}}")));
+    }
+}
+
+/// The template is one of two literals above, so it always parses; a plain spinner is the fallback all the same.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+impl Reporter for Live {
+    fn event(&mut self, event: &Event, _waited: SignedDuration) {
+        match event {
+            Event::Phase { member, phase } => {
+                let bar = self.line(member);
+                bar.set_message(phase.to_string());
+                if phase.is_final() {
+                    self.settle(&bar, phase);
+                    bar.disable_steady_tick();
+                    bar.tick();
+                } else {
+                    bar.set_style(style("{spinner} {prefix}  {wide_msg} {elapsed:>4}"));
+                    bar.enable_steady_tick(Duration::from_millis(120));
+                }
+            }
+            Event::Gone { member } => {
+                if let Some((bar, _)) = self.members.remove(member) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Found(finding) => {
+                let text = finding_text(finding, |paint, words| self.ui.paint(paint, words));
+                self.screen.suspend(|| self.ui.say(text.trim_end()));
+            }
+            // The living lines say it all the time.
+            Event::StillWaiting { .. } => {}
+        }
+    }
+
+    fn note(&mut self, text: &str, _waited: SignedDuration) {
+        self.screen.suspend(|| self.ui.say(text));
+    }
+
+    fn finish(&mut self) {
+        for (bar, _) in self.members.values() {
+            bar.abandon();
+        }
+        self.members.clear();
+    }
+}

@@ -1,0 +1,94 @@
+//! The image cannot be had: no such image, a malformed name, a registry that refuses or does not answer.
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::super::observation::PodReading;
+use super::{Asked, Finding, Severity, began};
+
+/// A registry or the way to it may be back after a moment; the kubelet has tried twice by then.
+const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_secs(20);
+
+pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
+    asked.seen.pods.iter().filter_map(|pod| image(asked, pod)).collect()
+}
+
+fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
+    let container = pod.container()?;
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    if !matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError") {
+        return None;
+    }
+    let name = pod.metadata.name.as_deref()?;
+    let image = &pod.spec.as_ref()?.containers.first()?.image.clone().unwrap_or_default();
+    // A back-off repeats the pull's error on recent kubelets; on older ones only the event has it.
+    let failed = asked.seen.events_of("Pod", name).filter(|event| event.reason.as_deref() == Some("Failed"));
+    let failed = failed.filter(|event| event.message.as_deref().is_some_and(|message| message.contains("ull"))).last();
+    let waiting_says = waiting.message.as_deref().unwrap_or_default();
+    let event_says = failed.and_then(|event| event.message.as_deref()).unwrap_or_default();
+    let says = format!("{waiting_says} {event_says}").to_lowercase();
+    let about = |code, severity, summary: String| Finding::new(code, severity, "Pod", name, summary);
+    let list = |finding: Finding| finding.fix("choose an image that exists: pgset up --image …");
+
+    let finding = if reason == "InvalidImageName" {
+        list(about("PGS-IMAGE-INVALID", Severity::Fatal, format!("{image:?} is not a valid image name")))
+    } else if reason == "ErrImageNeverPull" {
+        about("PGS-IMAGE-NOT-ON-NODE", Severity::Fatal, format!("image {image} is not on the node and may not be pulled"))
+            .fix("load it on the node, or let it be pulled: imagePullPolicy IfNotPresent")
+    } else if ["not found", "manifest unknown", "does not exist"].iter().any(|words| says.contains(words)) {
+        list(about("PGS-IMAGE-NOT-FOUND", Severity::Fatal, format!("image {image} does not exist in its registry")))
+    } else if ["unauthorized", "denied", "forbidden", "no basic auth"].iter().any(|words| says.contains(words)) {
+        about("PGS-IMAGE-DENIED", Severity::Fatal, format!("the registry does not give image {image} to this cluster"))
+            .fix(format!("add pull credentials to ServiceAccount {}-sa: imagePullSecrets", asked.seen.name))
+            .fix("or choose a public image: pgset up --image …")
+    } else {
+        let since = failed.and_then(began).max(asked.since);
+        about("PGS-IMAGE-UNREACHABLE", Severity::Blocking, format!("the registry of image {image} cannot be reached"))
+            .fix("check the node's network and proxy, or name a registry it reaches: pgset up --image …")
+            .blocking_from(since, UNREACHABLE_GRACE)
+    };
+    let evidence = if waiting_says.len() > event_says.len() { waiting_says } else { event_says };
+    Some(finding.evidence(if evidence.is_empty() { reason } else { evidence }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{event, noon, pod, seen};
+    use super::*;
+
+    fn found(reason: &str, message: &str) -> Vec<Finding> {
+        let waiting = json!({"state": {"waiting": {"reason": reason, "message": message}}});
+        let failed = event("Pod", "pgset-0", "Failed", &format!("Failed to pull image: {message}"));
+        let seen = seen(json!([pod("pgset-0", waiting)]), json!([failed]));
+        findings(&Asked { seen: &seen, since: None })
+    }
+
+    #[test]
+    fn a_missing_or_malformed_image_is_hopeless_at_once() {
+        for (reason, message, code) in [
+            ("ErrImagePull", "docker.io/library/postgres:0: not found", "PGS-IMAGE-NOT-FOUND"),
+            ("ImagePullBackOff", "manifest unknown", "PGS-IMAGE-NOT-FOUND"),
+            ("InvalidImageName", "couldn't parse image name", "PGS-IMAGE-INVALID"),
+            ("ErrImagePull", "401 Unauthorized", "PGS-IMAGE-DENIED"),
+        ] {
+            let found = found(reason, message);
+            assert_eq!((found[0].code, found[0].ends_wait(noon())), (code, true));
+        }
+    }
+
+    #[test]
+    fn an_unreachable_registry_gets_its_grace() {
+        let found = found("ErrImagePull", "dial tcp: lookup registry: no such host");
+        assert_eq!(found[0].code, "PGS-IMAGE-UNREACHABLE");
+        assert!(!found[0].ends_wait(noon() + UNREACHABLE_GRACE - SignedDuration::from_secs(1)));
+        assert!(found[0].ends_wait(noon() + UNREACHABLE_GRACE));
+    }
+
+    #[test]
+    fn pulling_is_no_finding() {
+        assert!(found("ContainerCreating", "").is_empty());
+    }
+}

@@ -1,0 +1,16 @@
+//! What is known about one set and what follows from it: observation, health, findings, plan and rollout.
+//!
+//! Pure: no client, no clock, no terminal. Every decision of pgset is made here, from an [`Observation`] and `now`.
+
+pub mod findings;
+pub mod health;
+mod lsn;
+pub mod observation;
+pub mod phase;
+pub mod plan;
+pub mod rollout;
+
+pub use findings::{Finding, Severity};
+pub use health::{Health, Unmet};
+pub use lsn::Lsn;
+pub use observation::Observation;

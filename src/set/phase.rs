@@ -1,0 +1,94 @@
+//! Where one member is between nothing and healthy, for people to watch.
+
+use std::fmt;
+
+use super::health::{Health, Unmet};
+use super::observation::{Observation, PodReading};
+
+/// A member's phase, in the order of a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Absent,
+    /// No node yet, and why when the scheduler said so.
+    Pending,
+    /// The pod has a node; its container is not running yet.
+    Creating(String),
+    /// The container runs; what its start script said last, if anything.
+    Starting(String),
+    /// PostgreSQL runs but something is still missing for health.
+    Joining(String),
+    Primary,
+    Streaming,
+    Stopping,
+    /// Ready by Kubernetes' word, where PostgreSQL may not be asked.
+    Ready,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("not there yet"),
+            Self::Pending => f.write_str("waiting for a node"),
+            Self::Creating(what) | Self::Starting(what) | Self::Joining(what) => f.write_str(what),
+            Self::Primary => f.write_str("primary"),
+            Self::Streaming => f.write_str("replica, streaming"),
+            Self::Stopping => f.write_str("stopping"),
+            Self::Ready => f.write_str("ready"),
+        }
+    }
+}
+
+impl Phase {
+    /// Nothing more is awaited of this member.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Primary | Self::Streaming | Self::Ready)
+    }
+}
+
+/// The phase of one member.
+#[must_use]
+pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
+    let Some(pod) = seen.pod(member) else { return Phase::Absent };
+    if pod.is_terminating() {
+        return Phase::Stopping;
+    }
+    if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+        return Phase::Pending;
+    }
+    let state = pod.container().and_then(|container| container.state.as_ref());
+    if state.is_none_or(|state| state.running.is_none()) {
+        let waiting = state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
+        return Phase::Creating(creating(seen, member, waiting));
+    }
+    if !pod.has_started() {
+        return Phase::Starting(script_says(seen, member).unwrap_or_else(|| "starting PostgreSQL".to_owned()));
+    }
+    match (health.of_member(member).next(), seen.server(member)) {
+        (Some(Unmet::NotAsked { .. } | Unmet::NotReady { .. }), _) => Phase::Joining("PostgreSQL is up".to_owned()),
+        (Some(unmet), _) => Phase::Joining(unmet.to_string()),
+        (None, Some(server)) if server.in_recovery => Phase::Streaming,
+        (None, Some(_)) => Phase::Primary,
+        (None, None) => Phase::Ready,
+    }
+}
+
+/// What a pod that has a node but no running container is doing.
+fn creating(seen: &Observation, member: &str, waiting: Option<&str>) -> String {
+    let newest = seen.events_of("Pod", member).filter_map(|event| event.reason.as_deref()).last();
+    match (waiting, newest) {
+        (Some("ContainerCreating") | None, Some("Pulling")) => "pulling the image".to_owned(),
+        (Some("ContainerCreating" | "PodInitializing") | None, _) => "creating the container".to_owned(),
+        (Some("CrashLoopBackOff"), _) => "restarting after a crash".to_owned(),
+        (Some(reason), _) => reason.to_owned(),
+    }
+}
+
+/// The start script's phase as the probe of this container reported it last.
+fn script_says(seen: &Observation, member: &str) -> Option<String> {
+    let event = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy")).last()?;
+    let message = event.message.as_deref()?;
+    let words = message.split_once("probe failed: ").map_or(message, |(_, words)| words);
+    let line = words.lines().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().trim_start_matches("pgset: ").to_owned())
+}
