@@ -1,5 +1,6 @@
 //! pgset puts a PostgreSQL primary and its streaming replicas on Kubernetes with one command.
 
+pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod error;

@@ -1,12 +1,26 @@
 //! Flags, environment and file become [`Settings`]: every value parsed once into a type that cannot hold a bad one.
 //!
-//! Pure but for [`file`], which reads `pgset.yaml`. Knows nothing of manifests, clusters or terminals.
+//! Pure but for [`SettingsFile::load`], [`Env::from_process`] and [`ThisMachine`]. Knows nothing of manifests, clusters
+//! or terminals.
 
+mod choose;
+mod file;
+mod input;
+mod passwords;
+mod read;
+mod resolve;
+mod source;
+mod table;
 mod types;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use file::{DEFAULT_FILE, SettingsFile};
+pub use input::{Context, Env, Machine, ThisMachine};
+pub use resolve::{Connection, Inputs, Resolved, Sources, Target, connection, resolve, target};
+pub use source::{Problem, Source, Sourced, failure};
+pub use table::Setting;
 pub use types::*;
 
 /// Everything that shapes a set, validated.
@@ -51,6 +65,17 @@ pub enum Storage {
     Class {
         class: Option<ClassName>,
     },
+}
+
+impl Storage {
+    #[must_use]
+    pub fn kind(&self) -> StorageKind {
+        match self {
+            Self::Nfs { .. } => StorageKind::Nfs,
+            Self::HostPath { .. } => StorageKind::HostPath,
+            Self::Class { .. } => StorageKind::Class,
+        }
+    }
 }
 
 /// Passwords the person gave; what is `None` is generated.

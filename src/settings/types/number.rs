@@ -48,10 +48,6 @@ impl Uid {
     pub fn get(self) -> u32 {
         self.0
     }
-
-    pub(in crate::settings) const fn known(id: u32) -> Self {
-        Self(id)
-    }
 }
 
 impl FromStr for Uid {

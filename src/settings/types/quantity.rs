@@ -83,7 +83,7 @@ impl Quantity {
     pub fn check_cpu(&self) -> Result<(), Invalid> {
         self.whole(NANO / 1000, "thousandths of a processor: 1m is the least")?;
         if self.millicores() > 1_000_000 {
-            return invalid("expected at most 1k processors: this is no amount of memory");
+            return invalid("expected at most 1000 processors: memory is a setting of its own");
         }
         Ok(())
     }

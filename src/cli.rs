@@ -1,0 +1,337 @@
+//! The command line: what can be written, not what it means. Values are text here and become types in
+//! [`settings`](crate::settings), where the environment and the settings file are heard too.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::Replicas;
+
+/// A PostgreSQL primary and its streaming replicas on Kubernetes, with one command.
+///
+/// `pgset up` ends when the database is right: one primary, every replica streaming from it. When it cannot get there it
+/// says why and what to do. Data is never deleted unless asked for by name.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "pgset",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    infer_subcommands = false,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  pgset up                      a primary and a replica in the context's namespace
+  pgset up --replicas 3 -n db   three members in the namespace db
+  pgset status                  who is primary, who streams, how far behind
+  pgset down                    remove the set, keep the data
+
+Settings come from flags, then the environment, then pgset.yaml, then defaults; `pgset settings` shows which.",
+    after_long_help = "\
+Examples:
+  pgset up                      a primary and a replica in the context's namespace
+  pgset up --replicas 3 -n db   three members in the namespace db
+  pgset status                  who is primary, who streams, how far behind
+  pgset down                    remove the set, keep the data
+
+Settings come from flags, then the environment, then pgset.yaml, then defaults; `pgset settings` shows which.
+
+Exit codes:
+  0    done, healthy
+  1    something could not be done
+  2    the command line, the environment or the settings file is wrong
+  3    the set is unhealthy, or cannot become healthy
+  4    timed out
+  6    refused: a guard, or a question that nobody could answer
+  130  interrupted"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Namespace of the set [env: PGSET_NAMESPACE] [default: the context's]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Name of the set [env: PGSET_NAME] [default: pgset]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Context of the kubeconfig to use [env: PGSET_CONTEXT] [default: the current one]
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub context: Option<String>,
+    /// Kubeconfig file [env: KUBECONFIG] [default: ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How long to wait, like 90s, 10m or 1h30m [env: PGSET_TIMEOUT] [default: 10m]
+    #[arg(long, global = true, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// No progress, results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More about what is going on; twice for requests to the API server
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour; NO_COLOR is heard too
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: Color,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Bring the set up, or to its settings, and wait until it is healthy
+    ///
+    /// Checks the cluster, applies what is missing or different and waits until one primary is writable and every
+    /// replica streams from it. Safe to repeat: on a healthy set with the same settings it changes nothing. Never
+    /// deletes anything.
+    Up(UpArgs),
+    /// Show members, roles, lag, endpoints and what is wrong; the exit code is the set's health
+    Status(StatusArgs),
+    /// Change the number of members and wait until they stream
+    ///
+    /// Refuses to remove the primary. The data of members that go stays, and is named.
+    Scale(ScaleArgs),
+    /// Remove the set after asking; the data stays unless --delete-data is given
+    Down(DownArgs),
+    /// Write the manifests to stdout; needs no cluster
+    Render(RenderArgs),
+    /// Wait until the set is healthy, as `up` does, and change nothing
+    Wait(WaitArgs),
+    /// Show every setting, its value and where it came from
+    Settings(SettingsArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset up
+  pgset up --replicas 3 --size 20Gi --storage-class fast
+  pgset up --image docker.io/library/postgres:17-alpine --memory 2Gi
+  pgset up --storage nfs --nfs-server 10.0.0.5 --nfs-path /nfsfileshare
+  pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
+  CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset status
+  pgset status --watch
+  pgset status -n db --name orders -o json")]
+pub struct StatusArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: StatusFormat,
+    /// Keep showing it until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset scale 3
+  pgset scale 1 --yes")]
+pub struct ScaleArgs {
+    /// Members in all, the primary included: 1 to 32
+    #[arg(value_name = "N")]
+    pub replicas: Replicas,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset down                        asks, keeps the data: `pgset up` has it again
+  pgset down --yes
+  pgset down --delete-data --yes    the claims and everything in them go too")]
+pub struct DownArgs {
+    /// Delete the data as well; there is no way back
+    #[arg(long)]
+    pub delete_data: bool,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset render | kubectl apply -f -
+  pgset render -f production.yaml > production/pgset.yaml
+  pgset render --eject templates && pgset up --templates templates")]
+pub struct RenderArgs {
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+    /// Write the built-in templates to this folder instead, to be changed and given to --templates
+    #[arg(long, value_name = "DIR")]
+    pub eject: Option<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ManifestFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset wait
+  pgset wait --timeout 1h")]
+pub struct WaitArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset settings
+  pgset settings -f production.yaml -o json
+  NFS_SERVER=10.0.0.5 pgset settings")]
+pub struct SettingsArgs {
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: TableFormat,
+}
+
+/// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,
+/// PG_ROOT_PASSWORD and PG_MASTER_PASSWORD set them, or pgset makes them.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsFlags {
+    /// Settings file [default: pgset.yaml, when there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Members in all, the primary included [env: PGSET_REPLICAS] [default: 2]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<String>,
+    /// CPU request of a member [env: PGSET_CPU] [default: 100m]
+    #[arg(long, value_name = "QUANTITY")]
+    pub cpu: Option<String>,
+    /// Memory of a member; PostgreSQL's memory settings follow it [env: PGSET_MEMORY] [default: 512Mi]
+    #[arg(long, value_name = "QUANTITY")]
+    pub memory: Option<String>,
+    /// A folder whose templates replace built-in ones [env: PGSET_TEMPLATES] [default: templates below the base
+    /// directory, when there is one]
+    #[arg(long, value_name = "DIR")]
+    pub templates: Option<String>,
+
+    /// Container image [env: PGSET_IMAGE] [default: docker.io/library/postgres:17, or the Crunchy image when a tag is
+    /// given]
+    #[arg(long, value_name = "IMAGE", help_heading = "Image")]
+    pub image: Option<String>,
+    /// What the image is: crunchy or postgres [env: PGSET_FLAVOR] [default: from the image's name]
+    #[arg(long, value_name = "FLAVOR", help_heading = "Image")]
+    pub flavor: Option<String>,
+    /// User and group id the members run as [env: PGSET_UID] [default: the image's own: 999, alpine 70, crunchy 26]
+    #[arg(long, value_name = "ID", help_heading = "Image")]
+    pub uid: Option<String>,
+    /// Tag of the Crunchy image [env: CCP_IMAGE_TAG]
+    #[arg(long, value_name = "TAG", help_heading = "Image")]
+    pub ccp_image_tag: Option<String>,
+    /// What stands before crunchy-postgres in the image's name [env: CCP_IMAGE_PREFIX] [default: crunchydata]
+    #[arg(long, value_name = "PREFIX", help_heading = "Image")]
+    pub ccp_image_prefix: Option<String>,
+    /// A crunchy-containers checkout [env: BUILDBASE]
+    #[arg(long, value_name = "DIR", help_heading = "Image")]
+    pub buildbase: Option<String>,
+
+    /// What is behind the claims: nfs, hostpath or class [env: PGSET_STORAGE] [default: nfs when a variable of the 2017
+    /// example is set, else class]
+    #[arg(long, value_name = "STORAGE", help_heading = "Storage")]
+    pub storage: Option<String>,
+    /// Size of a claim [env: PGSET_SIZE] [default: 1Gi]
+    #[arg(long, value_name = "QUANTITY", help_heading = "Storage")]
+    pub size: Option<String>,
+    /// One claim for all members or a claim each: shared or per-pod [env: PGSET_LAYOUT] [default: per-pod for class, else
+    /// shared]
+    #[arg(long, value_name = "LAYOUT", help_heading = "Storage")]
+    pub layout: Option<String>,
+    /// StorageClass, for class [env: PGSET_STORAGE_CLASS] [default: the cluster's]
+    #[arg(long, value_name = "CLASS", help_heading = "Storage")]
+    pub storage_class: Option<String>,
+    /// Address or name of the NFS server, for nfs [env: NFS_SERVER, LOCAL_IP] [default: this machine's address]
+    #[arg(long, value_name = "SERVER", help_heading = "Storage")]
+    pub nfs_server: Option<String>,
+    /// Exported path, for nfs [env: NFS_PATH] [default: /nfsfileshare]
+    #[arg(long, value_name = "PATH", help_heading = "Storage")]
+    pub nfs_path: Option<String>,
+    /// Folder on the node, for hostpath [env: PGSET_HOST_PATH] [default: /nfsfileshare]
+    #[arg(long, value_name = "PATH", help_heading = "Storage")]
+    pub host_path: Option<String>,
+
+    /// Database to create [env: PG_DATABASE] [default: userdb]
+    #[arg(long, value_name = "NAME", help_heading = "Database")]
+    pub database: Option<String>,
+    /// User to create, the database's owner [env: PG_USER] [default: testuser]
+    #[arg(long, value_name = "NAME", help_heading = "Database")]
+    pub user: Option<String>,
+    /// A parameter of postgresql.conf; may be repeated [env: PGSET_SET_PARAMETER, one a line]
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Database", action = ArgAction::Append)]
+    pub set_parameter: Vec<String>,
+}
+
+/// How `up`, `scale`, `down` and `wait` say what they did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ResultFormat {
+    /// For people
+    #[default]
+    Text,
+    Json,
+    Yaml,
+}
+
+/// How `status` shows a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    #[default]
+    Table,
+    /// A table with more columns
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// How `settings` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    #[default]
+    Table,
+    Json,
+    Yaml,
+}
+
+/// How `render` writes manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ManifestFormat {
+    #[default]
+    Yaml,
+}
