@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# The pods' scripts against real PostgreSQL, without Kubernetes: cases.sh on PostgreSQL 15 and 17, in dash and in busybox.
+#
+#   run.sh [MAJOR...]         majors, default 15 17
+#
+#   PGSET_LONG_TESTS=1        every shell with every major, and 240 kills each instead of 12
+#   PGSET_TEST_CASES=a,b      only these cases
+#   PGSET_TEST_SEED=N         repeats a run's random moments
+#
+# Needs root. Everything runs in namespaces of its own, which take all processes, mounts and networks with them at the end.
+set -u
+HERE=$(cd "$(dirname "$0")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+SCRIPTS=$ROOT/templates/scripts
+
+if [ "${1-}" != --inside ]; then
+  [ "$(id -u)" = 0 ] || { echo "run.sh needs root: it makes network, PID and mount namespaces" >&2 && exit 1; }
+  cache=${PGSET_TEST_CACHE:-$HOME/.cache/pgset-test}
+  mkdir -p "$cache"
+  busybox=$(command -v busybox || echo "$cache/busybox/bin/busybox")
+  if [ ! -x "$busybox" ]; then
+    (cd "$cache" && apt-get download -q busybox-static >/dev/null && dpkg -x busybox-static_*.deb busybox) || exit 1
+  fi
+  [ $# -gt 0 ] || set -- 15 17
+  images=()
+  for major in "$@"; do
+    rootfs=$("$ROOT/tests/cluster/cluster.sh" rootfs "$major") || exit 1
+    images+=("$major=$rootfs")
+  done
+  export BUSYBOX=$busybox
+  work=$(mktemp -d /tmp/pgset-bootstrap.XXXXXX)
+  trap 'rm -rf "$work"' EXIT
+  unshare --mount --pid --fork --kill-child --net --mount-proc "$0" --inside "$work" "${images[@]}"
+  exit
+fi
+
+# ---- inside the namespaces ------------------------------------------------------------------------------------------
+
+WORK=$2
+shift 2
+mount -t tmpfs -o mode=755 tmpfs "$WORK"
+SEED=${PGSET_TEST_SEED:-$RANDOM}
+echo "seed $SEED"
+
+# One world: a major in a shell. $1 image, as MAJOR=ROOTFS; $2 dash or busybox; $3 a number of its own.
+world() {
+  MAJOR=${1%%=*} ROOTFS=${1#*=} SCRIPTS_SH=$2 NETWORK_NUMBER=$3
+  PROGRAMS=/usr/lib/postgresql/$MAJOR/bin
+  POD_PATH=/usr/sbin:/usr/bin:/sbin:/bin
+  [ "$SCRIPTS_SH" = dash ] || POD_PATH=/busybox:$POD_PATH
+  NET=10.77.$NETWORK_NUMBER
+  BRIDGE=br$NETWORK_NUMBER
+  ip link add "$BRIDGE" type bridge
+  ip addr add "$NET.1/24" dev "$BRIDGE"
+  ip link set "$BRIDGE" up
+  WORK=$WORK/$MAJOR-$SCRIPTS_SH
+  mkdir -p "$WORK/sets" "$WORK/logs"
+  LINKS=0
+  RUN_UID=999 WITHOUT_NAME=''
+  SET=pgset DATABASE=userdb DB_USER=testuser REPLICATION_USER=primaryuser
+  SUPERUSER_PASSWORD=super-1 REPLICATION_PASSWORD=repl-2 USER_PASSWORD=user-3
+  # shellcheck source=tests/bootstrap/pods.sh
+  . "$HERE/pods.sh"
+  # shellcheck source=tests/bootstrap/cases.sh
+  . "$HERE/cases.sh"
+  local case began
+  for case in "${CASES[@]}"; do
+    case ,${PGSET_TEST_CASES:-$case}, in *,"$case",*) ;; *) [ "$case" = first_start ] || continue ;; esac
+    CASE=$case
+    RANDOM=$((SEED + NETWORK_NUMBER))
+    began=$(milliseconds)
+    if run_case; then
+      printf 'ok    PostgreSQL %s %-8s %-34s %5d ms%s\n' "$MAJOR" "$SCRIPTS_SH" "$CASE" $(($(milliseconds) - began)) "$(note)"
+      echo ok >>"$RESULTS"
+    else
+      printf 'FAIL  PostgreSQL %s %-8s %s\n' "$MAJOR" "$SCRIPTS_SH" "$CASE"
+      sed 's/^/      /' "$WORK/logs/$CASE"
+      echo fail >>"$RESULTS"
+    fi
+  done
+}
+
+run_case() {
+  (
+    trap end_set EXIT
+    "$CASE" || exit 1
+  ) >"$WORK/logs/$CASE" 2>&1
+}
+
+# What a case wants to be printed besides "ok".
+note() {
+  sed -n 's/^note: /  /p' "$WORK/logs/$CASE" | tr -d '\n'
+}
+
+RESULTS=$WORK/results
+: >"$RESULTS"
+number=0
+for image in "$@"; do
+  shells=(dash)
+  [ "${image%%=*}" = 15 ] || shells=(busybox)
+  [ -z "${PGSET_LONG_TESTS-}" ] || shells=(dash busybox)
+  for shell in "${shells[@]}"; do
+    number=$((number + 1))
+    world "$image" "$shell" "$number" &
+  done
+done
+wait
+passed=$(grep -c ok "$RESULTS")
+failed=$(grep -c fail "$RESULTS")
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

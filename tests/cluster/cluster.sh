@@ -1,0 +1,2 @@
+#!/bin/sh
+echo /root/.cache/pgset-test/scripts/$2
