@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# What every part uses: messages, the lock, waiting, jobs that take long.
+
+STARTED=$SECONDS
+
+# say TEXT: progress, on stderr, since stdout carries data only.
+say() { printf '[%3ds] %s\n' $((SECONDS - STARTED)) "$*" >&2; }
+
+# die WHAT [HINT...]
+die() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  local hint
+  for hint; do printf 'hint: %s\n' "$hint" >&2; done
+  exit 1
+}
+
+# with_lock FUNCTION ARGS: one at a time on this machine. The lock goes with the process that holds it, however it ends;
+# the long-running components do not inherit it.
+with_lock() {
+  if [ -z "${LOCK_HELD:-}" ]; then
+    mkdir -p "$(dirname "$STATE")" || die "cannot make $(dirname "$STATE")" "run as root, or set PGSET_TEST_STATE"
+    exec 9>>"$STATE.lock" || die "cannot open $STATE.lock" "run as root, or set PGSET_TEST_STATE"
+    if ! flock -n 9; then
+      say "another cluster.sh is at work; waiting for it"
+      flock 9
+    fi
+    LOCK_HELD=yes
+  fi
+  "$@"
+}
+
+# wait_until SECONDS COMMAND: true as soon as the command is, false when the time is over.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.1
+  done
+}
+
+# slowly WHAT LOG COMMAND: a job that may take minutes, with a sign of life every 15 s. It runs in the background so
+# that an interrupt is acted on at once, and is ended by hand because background jobs of a script ignore Ctrl-C.
+JOB=
+slowly() {
+  local what=$1 log=$2 began=$SECONDS
+  shift 2
+  say "$what"
+  mkdir -p "$(dirname "$log")"
+  "$@" >"$log" 2>&1 </dev/null &
+  JOB=$!
+  local reminded=$SECONDS
+  while kill -0 "$JOB" 2>/dev/null; do
+    sleep 0.2
+    if [ $((SECONDS - reminded)) -ge 15 ]; then
+      reminded=$SECONDS
+      say "  still at it after $((SECONDS - began)) s: $what"
+    fi
+  done
+  local code=0
+  wait "$JOB" || code=$?
+  JOB=
+  if [ "$code" -ne 0 ]; then
+    tail -n 15 "$log" >&2
+    die "failed: $what (exit code $code)" "the whole log is $log"
+  fi
+}
+
+interrupted() {
+  trap - INT TERM
+  if [ -n "$JOB" ]; then
+    kill -TERM "$JOB" 2>/dev/null || true
+    wait "$JOB" 2>/dev/null || true
+  fi
+  printf 'interrupted; run the same command again to go on\n' >&2
+  exit 130
+}
+trap interrupted INT TERM
+
+# content_key FILE|-...: a short hash of files' contents and of further words, for a cache's name.
+content_key() {
+  local word
+  for word; do
+    if [ -f "$word" ]; then cat "$word"; else printf '%s\n' "$word"; fi
+  done | sha256sum | cut -c1-12
+}
+
+# need_space FOLDER MEGABYTES WHAT-FOR
+need_space() {
+  local folder=$1 free
+  while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+  free=$(df --output=avail -BM "$folder" | tail -n 1 | tr -dc 0-9)
+  [ "$free" -ge "$2" ] || die "$3 needs $2 MB on the file system of $folder, which has $free MB free" \
+    "make room there, or point PGSET_TEST_CACHE and PGSET_TEST_STATE at another disk"
+}

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+kind_is_usable() { false; }
