@@ -113,4 +113,5 @@ main() {
   esac
 }
 
+check_paths
 main "$@"

@@ -21,6 +21,8 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -38,17 +40,21 @@ var components = map[string]func() *cobra.Command{
 }
 
 func main() {
-	name := filepath.Base(os.Args[0])
-	if name == "coredns" {
+	switch name := filepath.Base(os.Args[0]); name {
+	case "coredns":
 		// Plugins run in this order, whatever the Corefile's.
 		dnsserver.Directives = []string{"bind", "errors", "health", "ready", "cache", "kubernetes"}
 		coremain.Run()
-		return
+	case "kubectl":
+		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+			kubectlutil.CheckErr(err)
+		}
+	default:
+		command, known := components[name]
+		if !known {
+			fmt.Fprintf(os.Stderr, "call me by a component's name, not %q\n", name)
+			os.Exit(2)
+		}
+		os.Exit(cli.Run(command()))
 	}
-	command, known := components[name]
-	if !known {
-		fmt.Fprintf(os.Stderr, "call me by a component's name, not %q\n", name)
-		os.Exit(2)
-	}
-	os.Exit(cli.Run(command()))
 }

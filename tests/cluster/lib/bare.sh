@@ -14,7 +14,9 @@ SERVICE_CIDR=10.96.0.0/16
 API_SERVICE_IP=10.96.0.1
 API_URL=https://$NODE_IP:6443
 
-RUN=/run/pgset-test
+# A second cluster, with another PGSET_TEST_STATE, can live in a network namespace of its own.
+INSTANCE=$(basename "$STATE")
+RUN=/run/$INSTANCE
 LOGS=$STATE/log
 KUBECONFIG_FILE=$STATE/kubeconfig
 CONTAINERD_SOCKET=$RUN/containerd.sock
@@ -32,11 +34,13 @@ bare_up() {
   fi
   bare_build
   say "starting the cluster"
-  mkdir -p "$STATE" "$LOGS" "$RUN"
+  mkdir -p "$STATE/bin" "$LOGS" "$RUN"
+  ln -sfn "$KUBERNETES/kubectl" "$STATE/bin/kubectl"
   echo bare >"$STATE/provider"
   rm -f "$STATE/ready"
   bare_check_ports
   bare_network
+  bare_cgroups
   bare_certificates
   bare_configure
   bare_start_all
@@ -109,7 +113,38 @@ bare_network() {
   # What pods say to the world outside bears the machine's address.
   iptables -w -t nat -C POSTROUTING "${MASQUERADE[@]}" 2>/dev/null || iptables -w -t nat -A POSTROUTING "${MASQUERADE[@]}"
 }
-MASQUERADE=(-s "$POD_CIDR" ! -d "$POD_CIDR" -m comment --comment pgset-test -j MASQUERADE)
+MASQUERADE=(-s "$POD_CIDR" ! -d "$POD_CIDR" -m comment --comment "$INSTANCE" -j MASQUERADE)
+
+# Everything that runs in pods is below one cgroup of ours, so that `down` finds it, and another kubelet on this machine
+# does not take our pods for its own orphans.
+cgroup_folders() {
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo "/sys/fs/cgroup/$INSTANCE"
+  else
+    local hierarchy
+    for hierarchy in /sys/fs/cgroup/*/; do
+      if [ -f "$hierarchy/cgroup.procs" ]; then echo "$hierarchy$INSTANCE"; fi
+    done
+  fi
+}
+
+bare_cgroups() {
+  local folder controller
+  # With cgroups v2 a controller is to be had only where the parent gives it on.
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    for controller in $(</sys/fs/cgroup/cgroup.controllers); do
+      echo "+$controller" 2>/dev/null >/sys/fs/cgroup/cgroup.subtree_control || true
+    done
+  fi
+  for folder in $(cgroup_folders); do
+    mkdir -p "$folder"
+    # With cgroups v1 a new cpuset is empty, and so of no use.
+    if [ -f "$folder/cpuset.cpus" ] && [ -f "$folder/tasks" ]; then
+      cat "$folder/../cpuset.cpus" >"$folder/cpuset.cpus"
+      cat "$folder/../cpuset.mems" >"$folder/cpuset.mems"
+    fi
+  done
+}
 
 # One CA for everything. Everyone who talks to the API server from this machine is an administrator: this is a test
 # cluster, and the Node authorizer's race would cost a pod 10-15 s now and then.
@@ -162,12 +197,12 @@ E
   local file
   mkdir -p "$STATE/config/cni" "$STATE/config/registries/_default" "$STATE/volumes" "$STATE/cni"
   for file in "$HERE"/config/*; do
-    sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@NODE@|$NODE|g" -e "s|@NODE_IP@|$NODE_IP|g" \
+    sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@INSTANCE@|$INSTANCE|g" -e "s|@NODE@|$NODE|g" -e "s|@NODE_IP@|$NODE_IP|g" \
       -e "s|@LOCAL_IP@|$LOCAL_IP|g" -e "s|@POD_CIDR@|$POD_CIDR|g" -e "s|@NODE_POD_CIDR@|$NODE_POD_CIDR|g" \
       -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" -e "s|@BUSYBOX_IMAGE@|$BUSYBOX_IMAGE|g" \
       "$file" >"$STATE/config/$(basename "$file")"
   done
-  mv "$STATE/config/cni.conflist" "$STATE/config/cni/10-pgset-test.conflist"
+  mv "$STATE/config/cni.conflist" "$STATE/config/cni/10-$INSTANCE.conflist"
   mv "$STATE/config/hosts.toml" "$STATE/config/registries/_default/hosts.toml"
 }
 
@@ -287,6 +322,177 @@ bare_import() {
   touch "$mark"
 }
 
-bare_kubectl() { KUBECONFIG=$KUBECONFIG_FILE kubectl "$@"; }
+bare_load_image() {
+  local what=${1:-} cached
+  [ -n "$what" ] || die "load-image needs a file or a name"
+  wait_until 1 component_is_ready containerd || die "there is no cluster to load an image into" "run: $0 up"
+  if [ ! -f "$what" ]; then
+    cached=${what#docker.io/library/}
+    cached=${cached/:/-}
+    if [ -n "${POSTGRES_SUITE[${cached#postgres-}]:-}" ]; then
+      build_image "$cached"
+      what=$(image_file "$cached")
+    elif docker_answers; then
+      docker save -o "$STATE/load-image.tar" "$what" || die "the Docker engine has no image \"$what\""
+      what=$STATE/load-image.tar
+    else
+      die "there is no file \"$what\", and no Docker engine that could know an image of that name" \
+        "write it to a file (docker save, buildah push … docker-archive:FILE) and give that"
+    fi
+  fi
+  slowly "importing $1" "$LOGS/import.log" command ctr -a "$CONTAINERD_SOCKET" -n k8s.io images import "$what"
+  rm -f "$STATE/load-image.tar"
+}
 
 bare_kubeconfig() { echo "$KUBECONFIG_FILE"; }
+
+# The cluster's own kubectl, so that none needs to be installed.
+bare_kubectl() { KUBECONFIG=$KUBECONFIG_FILE "$KUBERNETES/kubectl" "$@"; }
+
+bare_shell_env() { printf 'PATH=%q:$PATH\n' "$STATE/bin"; }
+
+bare_audit_log() { echo "$LOGS/audit.log"; }
+
+bare_logs() {
+  known_component "${1:-}"
+  echo "$LOGS/$1.log"
+}
+
+bare_pid() {
+  known_component "${1:-}"
+  is_running "$1" || die "$1 does not run"
+  cat "$RUN/$1.pid"
+}
+
+known_component() {
+  [[ " ${COMPONENTS[*]} " == *" ${1:-none} "* ]] || die "there is no component \"${1:-}\"" "one of: ${COMPONENTS[*]}"
+}
+
+bare_stop() {
+  known_component "${1:-}"
+  halt "$1" 60
+}
+
+bare_start() {
+  known_component "${1:-}"
+  [ -f "$STATE/ready" ] || die "there is no cluster" "run: $0 up"
+  run_component "$1"
+  wait_ready "$1" 60 component_is_ready "$1"
+}
+
+bare_status() {
+  local name state code=0
+  if [ ! -f "$STATE/provider" ]; then
+    echo "there is no cluster"
+    return 1
+  fi
+  printf '%-24s %s\n' provider "bare: one node of plain processes, Kubernetes $KUBERNETES_VERSION" \
+    kubeconfig "$KUBECONFIG_FILE" logs "$LOGS"
+  for name in "${COMPONENTS[@]}"; do
+    if ! is_running "$name"; then
+      state="not running"
+    elif component_is_ready "$name" >/dev/null 2>&1; then
+      state="ready, PID $(cat "$RUN/$name.pid")"
+    else
+      state="not ready, PID $(cat "$RUN/$name.pid")"
+    fi
+    case $state in ready*) ;; *) code=1 ;; esac
+    printf '%-24s %s\n' "$name" "$state"
+  done
+  return $code
+}
+
+# bare_down: ends everything and throws the cluster's state away. It takes nothing for granted, so that it clears up
+# after any accident.
+bare_down() {
+  need_root "stopping the cluster"
+  if [ ! -d "$STATE" ]; then
+    say "there is no cluster"
+    return
+  fi
+  say "stopping the cluster"
+  rm -f "$STATE/ready"
+  local name
+  # The kubelet first, or it would start again what is ended here.
+  kill_now kubelet
+  for name in kube-proxy coredns local-path-provisioner kube-scheduler kube-controller-manager kube-apiserver etcd; do
+    kill_now "$name"
+  done
+  bare_end_containers
+  kill_now no-registry
+  bare_unmount
+  bare_clear_network
+  say "removing the cluster's state"
+  find "$STATE" -mindepth 1 -maxdepth 1 ! -name containerd ! -name imported -exec rm -rf {} +
+  rm -rf "$RUN"
+  say "the cluster is gone"
+}
+
+# Ends the containers' processes, then their records. The images stay, unless containerd cannot be talked to any more.
+bare_end_containers() {
+  local folder pid ids
+  for folder in $(cgroup_folders); do
+    [ -d "$folder" ] || continue
+    find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null | while read -r pid; do
+      kill -KILL "$pid" 2>/dev/null || true
+    done
+  done
+  if [ -f "$STATE/config/containerd.toml" ] && [ -d "$STATE/containerd" ]; then
+    run_component containerd
+    if wait_until 15 component_is_ready containerd; then
+      mapfile -t ids < <(ctr tasks ls -q 2>/dev/null)
+      [ ${#ids[@]} -eq 0 ] || ctr tasks delete -f "${ids[@]}" >/dev/null 2>&1 || true
+      mapfile -t ids < <(ctr containers ls -q 2>/dev/null)
+      [ ${#ids[@]} -eq 0 ] || ctr containers delete "${ids[@]}" >/dev/null 2>&1 || true
+      [ -z "$(ctr containers ls -q 2>/dev/null)" ] || rm -f "$STATE"/imported/*
+    else
+      rm -f "$STATE"/imported/*
+    fi
+  fi
+  halt containerd 10
+  # Shims outlive containerd; ours are those that were given our socket.
+  for folder in /proc/[0-9]*; do
+    if is_our_shim "$folder"; then kill -KILL "${folder#/proc/}" 2>/dev/null || true; fi
+  done
+  for folder in $(cgroup_folders); do
+    [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  done
+}
+
+is_our_shim() {
+  local arguments
+  { mapfile -d '' arguments <"$1/cmdline"; } 2>/dev/null || return 1
+  [[ ${arguments[0]:-} == *containerd-shim* && " ${arguments[*]} " == *" $CONTAINERD_SOCKET "* ]]
+}
+
+# Volumes, root file systems and network namespaces, the innermost first.
+bare_unmount() {
+  local folder result
+  for result in "/var/lib/cni/results/$INSTANCE"-*; do
+    [ -f "$result" ] || continue
+    folder=$(sed -n 's|.*"\(/[a-z/]*run/netns/[^"]*\)".*|\1|p' "$result")
+    if [ -n "$folder" ]; then
+      umount "$folder" 2>/dev/null || true
+      rm -f "$folder"
+    fi
+    rm -f "$result"
+  done
+  awk -v state="$STATE/" -v run="$RUN/" 'index($5, state) == 1 || index($5, run) == 1 { print $5 }' /proc/self/mountinfo |
+    sort -r | while read -r folder; do
+    umount "$folder" 2>/dev/null || umount -l "$folder" || say "cannot unmount $folder"
+  done
+  # Without its records an image store is of no use.
+  if [ -z "$(ls "$STATE/imported" 2>/dev/null)" ]; then rm -rf "$STATE/containerd"; fi
+}
+
+bare_clear_network() {
+  if [ -x "$KUBERNETES/kube-proxy" ]; then "$KUBERNETES/kube-proxy" --cleanup >"$LOGS/cleanup.log" 2>&1 || true; fi
+  iptables -w -t nat -D POSTROUTING "${MASQUERADE[@]}" 2>/dev/null || true
+  ip address delete "$NODE_IP/32" dev lo 2>/dev/null || true
+  if [ -f "$STATE/ip_forward" ]; then cat "$STATE/ip_forward" >/proc/sys/net/ipv4/ip_forward; fi
+}
+
+bare_clean() {
+  bare_down
+  rm -rf "$STATE"
+}

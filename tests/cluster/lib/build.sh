@@ -5,7 +5,7 @@
 GO_LDFLAGS="-s -w -X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
 GO_LDFLAGS+=" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
 
-KUBERNETES_PROGRAMS=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns)
+KUBERNETES_PROGRAMS=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns)
 KUBERNETES=$CACHE/kubernetes-$KUBERNETES_VERSION-$(content_key "$HERE"/kubernetes/{go.mod,go.sum,main.go} "$GO_LDFLAGS")
 LOCAL_PATH=$CACHE/local-path-provisioner-$LOCAL_PATH_VERSION
 

@@ -86,6 +86,17 @@ content_key() {
   done | sha256sum | cut -c1-12
 }
 
+# The paths end up in configuration files of several kinds.
+check_paths() {
+  local path
+  for path in "$STATE" "$CACHE"; do
+    case $path in
+      *[!A-Za-z0-9/._+-]* | [!/]*) die "the path \"$path\" will not do" \
+        "PGSET_TEST_STATE and PGSET_TEST_CACHE are absolute paths of letters, digits and any of / . _ + -" ;;
+    esac
+  done
+}
+
 # need_space FOLDER MEGABYTES WHAT-FOR
 need_space() {
   local folder=$1 free
