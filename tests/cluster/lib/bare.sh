@@ -107,13 +107,32 @@ bare_owns() {
 }
 
 bare_network() {
-  [ -f "$STATE/ip_forward" ] || cat /proc/sys/net/ipv4/ip_forward >"$STATE/ip_forward"
+  bare_save_sysctls
   echo 1 >/proc/sys/net/ipv4/ip_forward
   ip address replace "$NODE_IP/32" dev lo
   # What pods say to the world outside bears the machine's address.
   iptables -w -t nat -C POSTROUTING "${MASQUERADE[@]}" 2>/dev/null || iptables -w -t nat -A POSTROUTING "${MASQUERADE[@]}"
 }
 MASQUERADE=(-s "$POD_CIDR" ! -d "$POD_CIDR" -m comment --comment "$INSTANCE" -j MASQUERADE)
+
+# What we and the kubelet set in the kernel, for `down` to set back.
+SYSCTLS=(net/ipv4/ip_forward vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops
+  kernel/keys/root_maxkeys kernel/keys/root_maxbytes)
+
+bare_save_sysctls() {
+  local name
+  [ ! -f "$STATE/sysctls" ] || return 0
+  for name in "${SYSCTLS[@]}"; do
+    if [ -r "/proc/sys/$name" ]; then echo "$name $(<"/proc/sys/$name")"; fi
+  done >"$STATE/sysctls.new"
+  mv "$STATE/sysctls.new" "$STATE/sysctls"
+}
+
+bare_restore_sysctls() {
+  local name value
+  [ -f "$STATE/sysctls" ] || return 0
+  while read -r name value; do echo "$value" 2>/dev/null >"/proc/sys/$name" || true; done <"$STATE/sysctls"
+}
 
 # Everything that runs in pods is below one cgroup of ours, so that `down` finds it, and another kubelet on this machine
 # does not take our pods for its own orphans.
@@ -233,10 +252,11 @@ run_component() {
         --audit-log-maxsize=200 --audit-log-maxbackup=1
       ;;
     kube-controller-manager)
+      # Its own throttle would hold its start up for seconds.
       launch kube-controller-manager "$KUBERNETES/kube-controller-manager" --kubeconfig="$KUBECONFIG_FILE" \
         --bind-address="$NODE_IP" --leader-elect=false --use-service-account-credentials \
         --service-account-private-key-file="$STATE/pki/service-accounts.key" --root-ca-file="$STATE/pki/ca.crt" \
-        --allocate-node-cidrs=false --cluster-cidr="$POD_CIDR"
+        --allocate-node-cidrs=false --cluster-cidr="$POD_CIDR" --kube-api-qps=200 --kube-api-burst=400
       ;;
     kube-scheduler)
       launch kube-scheduler "$KUBERNETES/kube-scheduler" --kubeconfig="$KUBECONFIG_FILE" --bind-address="$NODE_IP" \
@@ -433,7 +453,8 @@ bare_end_containers() {
   local folder pid ids
   for folder in $(cgroup_folders); do
     [ -d "$folder" ] || continue
-    find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null | while read -r pid; do
+    # Cgroups vanish while we look.
+    for pid in $(find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true); do
       kill -KILL "$pid" 2>/dev/null || true
     done
   done
@@ -467,15 +488,16 @@ is_our_shim() {
 
 # Volumes, root file systems and network namespaces, the innermost first.
 bare_unmount() {
-  local folder result
-  for result in "/var/lib/cni/results/$INSTANCE"-*; do
+  local folder result container
+  for result in "/var/lib/cni/results/$INSTANCE"-*-eth0; do
     [ -f "$result" ] || continue
     folder=$(sed -n 's|.*"\(/[a-z/]*run/netns/[^"]*\)".*|\1|p' "$result")
     if [ -n "$folder" ]; then
       umount "$folder" 2>/dev/null || true
       rm -f "$folder"
     fi
-    rm -f "$result"
+    container=${result##*/"$INSTANCE"-}
+    rm -f "$result" "/var/lib/cni/results/cni-loopback-${container%-eth0}-lo"
   done
   awk -v state="$STATE/" -v run="$RUN/" 'index($5, state) == 1 || index($5, run) == 1 { print $5 }' /proc/self/mountinfo |
     sort -r | while read -r folder; do
@@ -489,7 +511,7 @@ bare_clear_network() {
   if [ -x "$KUBERNETES/kube-proxy" ]; then "$KUBERNETES/kube-proxy" --cleanup >"$LOGS/cleanup.log" 2>&1 || true; fi
   iptables -w -t nat -D POSTROUTING "${MASQUERADE[@]}" 2>/dev/null || true
   ip address delete "$NODE_IP/32" dev lo 2>/dev/null || true
-  if [ -f "$STATE/ip_forward" ]; then cat "$STATE/ip_forward" >/proc/sys/net/ipv4/ip_forward; fi
+  bare_restore_sysctls
 }
 
 bare_clean() {

@@ -78,6 +78,10 @@ interrupted() {
 }
 trap interrupted INT TERM
 
+# Nothing may fail without a word.
+set -E
+trap 'printf "error: %s failed, in %s line %s\n" "${BASH_COMMAND%% *}" "${BASH_SOURCE[0]}" "$LINENO" >&2' ERR
+
 # content_key FILE|-...: a short hash of files' contents and of further words, for a cache's name.
 content_key() {
   local word
