@@ -28,6 +28,10 @@ fi
 . "$HERE/lib/images.sh"
 # shellcheck source=lib/bare.sh
 . "$HERE/lib/bare.sh"
+# shellcheck source=lib/components.sh
+. "$HERE/lib/components.sh"
+# shellcheck source=lib/host.sh
+. "$HERE/lib/host.sh"
 # shellcheck source=lib/kind.sh
 . "$HERE/lib/kind.sh"
 # shellcheck source=lib/external.sh
@@ -99,7 +103,9 @@ main() {
   local by
   by=$(provider)
   case $verb in
-    nodes) "${by}_kubectl" get nodes -o wide ;;
+    # Their failures are said already.
+    nodes) "${by}_kubectl" get nodes -o wide || exit $? ;;
+    kubectl | status) "${by}_$verb" "$@" || exit $? ;;
     shell-env)
       printf 'export KUBECONFIG=%q\n' "$("${by}_kubeconfig")"
       "${by}_shell_env"

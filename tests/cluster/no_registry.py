@@ -3,7 +3,7 @@
 so that a wrong image name fails in a test as it does in the world, and no test leaves the machine.
 
 Of a name that begins with "denied/", or whose registry does, it says that credentials are missing; one that begins with
-"slow" is never answered. Usage: no_registry.py ADDRESS PORT"""
+"slow" is never answered. Usage: no_registry.py ADDRESS PORT [OWNER]"""
 
 import http.server
 import json

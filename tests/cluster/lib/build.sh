@@ -40,21 +40,25 @@ need_root() {
     "or use kind (with Docker), or set PGSET_TEST_KUBECONFIG to a cluster you have"
 }
 
-# need_go: puts a go new enough for kubernetes/go.mod on the PATH. Asked from that folder, go fetches a newer toolchain
-# by itself where it may.
+# need_go: puts a go new enough for kubernetes/go.mod on the PATH. Asked from that folder, go names the toolchain it would
+# use, which may be a newer one that it fetches by itself.
 need_go() {
-  local wanted out
+  local wanted found how
   wanted=$(awk '$1 == "go" { print $2 }' "$HERE/kubernetes/go.mod")
+  how="unpack Go $wanted or newer (go.dev/dl) into /usr/local/go, or put it first on the PATH"
   type -P go >/dev/null || PATH=$PATH:/usr/local/go/bin
-  type -P go >/dev/null || die "go is missing: Kubernetes is built from its Go modules, once" \
-    "unpack Go $wanted or newer (go.dev/dl) into /usr/local/go, or put it on the PATH"
-  out=$(cd "$HERE/kubernetes" && go version 2>&1) || die "go is too old: $out" \
-    "unpack Go $wanted or newer (go.dev/dl) into /usr/local/go, or put it first on the PATH"
+  type -P go >/dev/null || die "go is missing; Kubernetes is built from its Go modules, once" "$how"
+  found=$(cd "$HERE/kubernetes" && go env GOVERSION 2>&1) || die "go does not work: $found" "$how"
+  found=${found#go}
+  [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
+    die "$(type -P go) is Go $found, too old to build Kubernetes $KUBERNETES_VERSION" "$how"
 }
 
 build_programs() {
   build_kubernetes
   build_local_path
+  prune "$CACHE" kubernetes- "$(basename "$KUBERNETES")"
+  prune "$CACHE" local-path-provisioner- "$(basename "$LOCAL_PATH")"
 }
 
 build_kubernetes() {

@@ -41,15 +41,17 @@ wait_until() {
 }
 
 # slowly WHAT LOG COMMAND: a job that may take minutes, with a sign of life every 15 s. It runs in the background so
-# that an interrupt is acted on at once, and is ended by hand because background jobs of a script ignore Ctrl-C.
+# that an interrupt is acted on at once, and in a process group of its own so that nothing of it survives one.
 JOB=
 slowly() {
   local what=$1 log=$2 began=$SECONDS
   shift 2
   say "$what"
   mkdir -p "$(dirname "$log")"
+  set -m
   "$@" >"$log" 2>&1 </dev/null &
   JOB=$!
+  set +m
   local reminded=$SECONDS
   while kill -0 "$JOB" 2>/dev/null; do
     sleep 0.2
@@ -68,14 +70,14 @@ slowly() {
 }
 
 interrupted() {
-  trap - INT TERM
-  if [ -n "$JOB" ]; then
-    kill -TERM "$JOB" 2>/dev/null || true
-    wait "$JOB" 2>/dev/null || true
+  trap '' INT TERM
+  if [ -n "$JOB" ] && kill -TERM -- "-$JOB" 2>/dev/null; then
+    wait_until 10 job_is_gone || kill -KILL -- "-$JOB" 2>/dev/null || true
   fi
   printf 'interrupted; run the same command again to go on\n' >&2
   exit 130
 }
+job_is_gone() { ! kill -0 -- "-$JOB" 2>/dev/null; }
 trap interrupted INT TERM
 
 # Nothing may fail without a word.
@@ -99,6 +101,12 @@ check_paths() {
         "PGSET_TEST_STATE and PGSET_TEST_CACHE are absolute paths of letters, digits and any of / . _ + -" ;;
     esac
   done
+}
+
+# prune FOLDER PREFIX KEEP: other versions of a thing in the cache, once nobody has used them for a month.
+prune() {
+  touch "$1/$3"
+  find "$1" -mindepth 1 -maxdepth 1 -name "$2*" ! -name "$3" -mtime +30 -exec rm -rf {} +
 }
 
 # need_space FOLDER MEGABYTES WHAT-FOR

@@ -30,7 +30,10 @@ all_images() { echo pause busybox postgres-17 postgres-15; }
 build_image() {
   local file
   file=$(image_file "$1")
-  [ ! -f "$file" ] || return 0
+  if [ -f "$file" ]; then
+    prune "$IMAGES" "$1-" "$(basename "$file")"
+    return
+  fi
   mkdir -p "$IMAGES"
   # What an interrupted build left.
   rm -rf "$IMAGES"/work.* "$IMAGES"/new.*
@@ -124,6 +127,7 @@ unpack_rootfs() {
   mkdir -p "$root.new"
   slowly "unpacking the PostgreSQL $version image" "$CACHE/log/rootfs.log" unpack_layer "$file" "$root.new"
   mv "$root.new" "$root"
+  prune "$CACHE/rootfs" "postgres-$version-" "$(basename "$root")"
 }
 
 unpack_layer() { tar -xOf "$1" "$(tar -tf "$1" | tail -n 1)" | tar -x --numeric-owner -p -C "$2"; }

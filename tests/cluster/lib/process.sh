@@ -71,3 +71,21 @@ kill_now() {
   if send KILL "$1"; then wait_until 10 is_gone "$1" || true; fi
   rm -f "$RUN/$1.pid" "$RUN/$1.argv"
 }
+
+# end_strays: a component that runs unrecorded, because its record was lost, would keep the port or the data from a new
+# one. One of ours is known by its program and by our state folder in its command line.
+end_strays() {
+  local folder pid name arguments
+  for folder in /proc/[0-9]*; do
+    { mapfile -d '' arguments <"$folder/cmdline"; } 2>/dev/null || continue
+    [ "${#arguments[@]}" -gt 1 ] || continue
+    name=${arguments[0]##*/}
+    if [[ "${arguments[1]}" == */no_registry.py && "${arguments[-1]}" == "$STATE/"* ]]; then name=no-registry; fi
+    [[ " ${COMPONENTS[*]} " == *" $name "* && "${arguments[*]:1}" == *"$STATE/"* ]] || continue
+    pid=${folder#/proc/}
+    if is_running "$name" && [ "$(<"$RUN/$name.pid")" = "$pid" ]; then continue; fi
+    say "ending a stray $name, PID $pid"
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_until 10 eval "! kill -0 $pid" || true
+  done
+}
