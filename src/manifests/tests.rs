@@ -8,7 +8,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::commands::render::documents;
-use crate::settings::*;
+use crate::settings::{
+    AbsolutePath, ClassName, Flavor, GivenPasswords, Image, Layout, Namespace, NfsServer, Password, PgIdentifier,
+    PgSetting, Quantity, SetName, Settings, Storage,
+};
 use crate::yaml;
 
 /// What stands for a value that is about to be replaced by a hostile one.
@@ -46,8 +49,10 @@ fn built_in(settings: &Settings) -> Manifests {
 
 // ---- hostile values
 
+type Put = fn(&mut Settings, &str);
+
 /// Every place where a text enters, with the way to put one there.
-const PLACES: &[(&str, fn(&mut Settings, &str))] = &[
+const PLACES: &[(&str, Put)] = &[
     ("name", |s, text| s.name = SetName::unchecked(text)),
     ("namespace", |s, text| s.namespace = Namespace::unchecked(text)),
     ("image", |s, text| s.image = Image::unchecked(text)),
@@ -83,7 +88,7 @@ fn leaves(manifests: &Manifests) -> BTreeMap<String, Value> {
 }
 
 /// Renders with `text` at `place` and asserts that nothing but that value is different from a harmless one.
-fn arrives_verbatim(place: &str, put: fn(&mut Settings, &str), text: &str) {
+fn arrives_verbatim(place: &str, put: Put, text: &str) {
     let mut harmless = settings();
     put(&mut harmless, MARKER);
     let mut hostile = settings();
