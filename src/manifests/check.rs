@@ -22,8 +22,20 @@ pub(super) struct Problem {
 
 impl From<YamlError> for Problem {
     fn from(error: YamlError) -> Self {
-        Self { line: (error.line > 0).then_some(error.line), message: error.message }
+        Self { line: (error.line > 0).then_some(error.line), message: without_positions(&error.message) }
     }
+}
+
+/// A YAML message without ` at line 3 column 5`: lines of what was rendered, which nobody sees.
+fn without_positions(message: &str) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(" at line ") {
+        out.push_str(before);
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = rest.strip_prefix(" column ").unwrap_or(rest).trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out + rest
 }
 
 /// Which object a template has to make.
@@ -212,6 +224,12 @@ spec:
     fn line(path: &[&str]) -> Option<usize> {
         let step = |part: &&str| part.parse().map_or_else(|_| Step::Key((*part).to_owned()), Step::Index);
         line_of(TEXT, &path.iter().map(step).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn leaves_positions_out() {
+        assert_eq!(without_positions("a at line 3 column 15, while b at line 1 column 1"), "a, while b");
+        assert_eq!(without_positions("nothing to leave out"), "nothing to leave out");
     }
 
     #[test]

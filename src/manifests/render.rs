@@ -11,7 +11,7 @@ use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Object, ObjectKind};
-use crate::settings::{ClassName, Flavor, Image, Layout, Settings, Storage};
+use crate::settings::{ClassName, Flavor, Image, Layout, Replicas, Settings, Storage};
 
 /// What the objects depend on beside the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,7 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         ("user", user.as_str()),
         ("layout", layout.as_str()),
         ("access_mode", access_mode(*layout)),
+        ("max_members", &Replicas::MAX.to_string()),
     ] {
         values.insert(key, value);
     }

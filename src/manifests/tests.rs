@@ -96,11 +96,13 @@ fn arrives_verbatim(place: &str, put: Put, text: &str) {
     let hostile = built_in(&hostile);
     let mut expected = leaves(&built_in(&harmless));
     let mut arrivals = 0;
-    for value in expected.values_mut() {
+    for (path, value) in &mut expected {
         if let Value::String(found) = value
             && found.contains(MARKER)
         {
-            *found = found.replace(MARKER, text);
+            let expanded_by_kubernetes = path.contains("/\"env\"/") && (place == "database" || place == "user");
+            let text = if expanded_by_kubernetes { text.replace('$', "$$") } else { text.to_owned() };
+            *found = found.replace(MARKER, &text);
             arrivals += 1;
         }
     }
@@ -185,7 +187,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn no_value_changes_a_manifests_shape((place, put) in prop::sample::select(PLACES), text in hostile()) {
@@ -314,14 +316,14 @@ fn an_error_names_the_templates_file_and_line() {
         (set, "{{ replicas }}", "{{ replicas", line(set, "{{ replicas }}") + 1, "expected"),
         (set, "{{ replicas }}", "{{ replicsa }}", line(set, "{{ replicas }}"), "replicsa"),
         (set, "{% endif %}", "", 0, ""),
-        (set, "kind: StatefulSet", "kind: Deployment", 2, "expected kind \"StatefulSet\", found \"Deployment\""),
-        (set, "apps/v1", "apps/v1beta1", 1, "expected apiVersion \"apps/v1\", found \"apps/v1beta1\""),
-        (set, "  name: {{ statefulset }}\n", "", 3, "expected metadata.name \"db\", found none"),
+        (set, "kind: StatefulSet", "kind: Deployment", 3, "expected kind \"StatefulSet\", found \"Deployment\""),
+        (set, "apps/v1", "apps/v1beta1", 2, "expected apiVersion \"apps/v1\", found \"apps/v1beta1\""),
+        (set, "  name: {{ statefulset }}\n", "", 4, "expected metadata.name \"db\", found none"),
         (
             set,
             "namespace: {{ namespace }}",
             "namespace: other",
-            5,
+            6,
             "expected metadata.namespace \"shop\", found \"other\"",
         ),
         (
@@ -350,7 +352,7 @@ fn an_error_names_the_templates_file_and_line() {
             "    spec:\n",
             "    spec:\n\tx: 1\n",
             line(set, "    spec:") + 1,
-            "found character that cannot start any token",
+            "found character that cannot start any token, while",
         ),
         ("service.yaml", "spec:", "spec:\n  clusterIP: None", line("service.yaml", "  clusterIP"), ""),
         (
