@@ -13,8 +13,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// How many PersistentVolumes a shared set brings, as in the 2017 example.
-    pub const SHARED_VOLUMES: u8 = 3;
+    /// How many PersistentVolumes a set without a StorageClass brings at least, as the 2017 example did.
+    pub const LEAST_VOLUMES: u8 = 3;
 
     #[must_use]
     pub fn new(set: &SetName, namespace: &Namespace) -> Self {

@@ -189,9 +189,9 @@ fn volumes(settings: &Settings, context: &Context, names: &Names) -> Vec<Volume>
     match (&settings.storage, settings.layout) {
         (Storage::Class { .. }, _) => Vec::new(),
         // Three for the one claim, as in the 2017 example: the claim takes one, the others wait.
-        (_, Layout::Shared) => (1..=Names::SHARED_VOLUMES).map(|n| volume(n, names.shared_claim())).collect(),
+        (_, Layout::Shared) => (1..=Names::LEAST_VOLUMES).map(|n| volume(n, names.shared_claim())).collect(),
         (_, Layout::PerPod) => {
-            let count = context.replicas.max(Names::SHARED_VOLUMES);
+            let count = context.replicas.max(Names::LEAST_VOLUMES);
             (1..=count).map(|n| volume(n, names.member_claim(n - 1))).collect()
         }
     }
