@@ -1,5 +1,7 @@
 //! What a template rendered to is exactly the object that belongs there, and Kubernetes knows every field of it.
 
+use std::fmt::Write as _;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -20,8 +22,20 @@ pub(super) struct Problem {
 
 impl From<YamlError> for Problem {
     fn from(error: YamlError) -> Self {
-        Self { line: (error.line > 0).then_some(error.line), message: error.message }
+        Self { line: (error.line > 0).then_some(error.line), message: without_positions(&error.message) }
     }
+}
+
+/// A YAML message without ` at line 3 column 5`: lines of what was rendered, which nobody sees.
+fn without_positions(message: &str) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(" at line ") {
+        out.push_str(before);
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = rest.strip_prefix(" column ").unwrap_or(rest).trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out + rest
 }
 
 /// Which object a template has to make.
@@ -95,7 +109,9 @@ fn shown(path: &[Step]) -> String {
                 text.push('.');
                 text.push_str(key);
             }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Index(index) => {
+                let _ = write!(text, "[{index}]");
+            }
         }
     }
     text
@@ -208,6 +224,12 @@ spec:
     fn line(path: &[&str]) -> Option<usize> {
         let step = |part: &&str| part.parse().map_or_else(|_| Step::Key((*part).to_owned()), Step::Index);
         line_of(TEXT, &path.iter().map(step).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn leaves_positions_out() {
+        assert_eq!(without_positions("a at line 3 column 15, while b at line 1 column 1"), "a, while b");
+        assert_eq!(without_positions("nothing to leave out"), "nothing to leave out");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Settings and templates to objects.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -9,7 +11,7 @@ use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Object, ObjectKind};
-use crate::settings::{Flavor, Image, Layout, Settings, Storage};
+use crate::settings::{ClassName, Flavor, Image, Layout, Replicas, Settings, Storage};
 
 /// What the objects depend on beside the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +136,7 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         ("user", user.as_str()),
         ("layout", layout.as_str()),
         ("access_mode", access_mode(*layout)),
+        ("max_members", &Replicas::MAX.to_string()),
     ] {
         values.insert(key, value);
     }
@@ -160,7 +163,7 @@ impl<'a> From<&'a Storage> for StorageValues<'a> {
             }
             Storage::HostPath { path } => Self { kind: "hostpath", path: Some(path.as_str()), ..Self::default() },
             Storage::Class { class } => {
-                Self { kind: "class", class: class.as_ref().map(|class| class.as_str()), ..Self::default() }
+                Self { kind: "class", class: class.as_ref().map(ClassName::as_str), ..Self::default() }
             }
         }
     }
@@ -272,5 +275,9 @@ fn major(image: &Image) -> Option<u32> {
 
 /// A hash that changes with the content of a ConfigMap: of its JSON, whose keys are in order.
 fn hash(data: &Value) -> String {
-    Sha256::digest(data.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in Sha256::digest(data.to_string()) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

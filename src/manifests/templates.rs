@@ -110,6 +110,8 @@ impl Templates {
         tera.autoescape_on([".yaml"]);
         tera.set_escape_fn(write_quoted);
         tera.register_filter("conf", |text: &str, _: Kwargs, _: &State| conf_quoted(text));
+        // Kubernetes expands $(NAME) in the value of a container's variable; a doubled $ is a plain one.
+        tera.register_filter("env", |text: &str, _: Kwargs, _: &State| text.replace('$', "$$"));
         let mut compiled = Compiled { templates: self, tera };
         let texts = self.files.iter().filter(|file| !file.name.starts_with(SCRIPTS));
         let texts: Vec<(&str, &str)> = texts.map(|file| (file.name, file.text.as_str())).collect();
