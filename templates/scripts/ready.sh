@@ -78,7 +78,7 @@ why_not_ready() {
     esac
     ;;
   esac
-  echo "$sentence"
+  printf '%s\n' "$sentence"
 } 2>/dev/null
 
 case ${1-} in
