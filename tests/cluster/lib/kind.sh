@@ -88,6 +88,8 @@ kind_stop() {
   wait_until 60 kind_is_stopped "$1" || die "$1 does not stop"
 }
 
+kind_kill() { kind_stop "$@"; }
+
 kind_is_stopped() { [ -z "$(docker exec "$KIND_NODE" crictl ps -q --name "^$1\$")" ]; }
 
 kind_start() {
