@@ -102,7 +102,7 @@ main() {
   esac
 
   local by
-  by=$(provider)
+  by=$(provider) || exit $?
   case $verb in
     # Their failures are said already.
     nodes) "${by}_kubectl" get nodes -o wide || exit $? ;;

@@ -82,7 +82,7 @@ build_postgres() {
   need_packages mmdebstrap=mmdebstrap python3=python3 \
     /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
   need_space "$IMAGES" 2500 "building the PostgreSQL $version image"
-  mirror=$(debian_mirror)
+  mirror=$(debian_mirror) || exit $?
   # A proxy that the machine's apt is told to use.
   while read -r option; do options+=(--aptopt="$option"); done \
     < <(apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy | grep -v ' "";' || true)
