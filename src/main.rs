@@ -1,1 +1,10 @@
-fn main() {}
+//! The binary: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pgset::cli::Cli;
+
+fn main() -> ExitCode {
+    ExitCode::from(pgset::commands::run(Cli::parse()))
+}

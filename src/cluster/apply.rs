@@ -57,11 +57,11 @@ impl<'a> Applier<'a> {
         self.patch(object, params()).await
     }
 
-    /// Creates it; an object that exists already is left as it is.
+    /// Creates it; an object that exists already is left as it is, and the answer is `false`.
     ///
     /// # Errors
     /// The API server refuses the object or does not answer.
-    pub async fn create(&self, object: &Object) -> Result<(), ApiFailure> {
+    pub async fn create(&self, object: &Object) -> Result<bool, ApiFailure> {
         let body: DynamicObject = serde_json::from_value(object.body.clone()).map_err(|error| ApiFailure {
             what: format!("failed to create {}", describe(object)),
             code: Some(400),
@@ -70,8 +70,8 @@ impl<'a> Applier<'a> {
         })?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.api(object).create(&params, &body).await.map_err(|error| failed("create", object, &error)) {
-            Ok(_) => Ok(()),
-            Err(failure) if failure.reason == "AlreadyExists" => Ok(()),
+            Ok(_) => Ok(true),
+            Err(failure) if failure.reason == "AlreadyExists" => Ok(false),
             Err(failure) => Err(failure),
         }
     }

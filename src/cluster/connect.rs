@@ -1,19 +1,12 @@
 //! From a kubeconfig to a client.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::error::{Failure, Outcome};
-
-/// Which cluster, as which user: what the common flags say.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    pub kubeconfig: Option<PathBuf>,
-    pub context: Option<String>,
-}
+use crate::settings::Connection;
 
 /// A connection to one cluster.
 #[derive(Clone)]
@@ -33,8 +26,8 @@ impl Cluster {
     ///
     /// # Errors
     /// The kubeconfig is missing or broken, or has no such context.
-    pub async fn connect(access: &Access) -> Outcome<Self> {
-        let (mut config, context) = config(access).await?;
+    pub async fn connect(connection: &Connection) -> Outcome<Self> {
+        let (mut config, context) = config(connection).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // A quiet watch is no dead connection: only connecting is bounded, each request's end is its caller's business.
         config.read_timeout = None;
@@ -47,12 +40,12 @@ impl Cluster {
     }
 }
 
-async fn config(access: &Access) -> Outcome<(Config, String)> {
-    let Some(kubeconfig) = read(access)? else {
+async fn config(connection: &Connection) -> Outcome<(Config, String)> {
+    let Some(kubeconfig) = read(connection)? else {
         let config = Config::incluster().map_err(|_| no_kubeconfig())?;
         return Ok((config, String::new()));
     };
-    let context = access.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+    let context = connection.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
     let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     if context.is_empty() || !known.contains(&context) {
         return Err(no_such_context(&context, &known));
@@ -67,11 +60,11 @@ async fn config(access: &Access) -> Outcome<(Config, String)> {
 }
 
 /// The kubeconfig that the flags and the environment name; `None` when there is none.
-fn read(access: &Access) -> Outcome<Option<Kubeconfig>> {
+fn read(connection: &Connection) -> Outcome<Option<Kubeconfig>> {
     let broken = |what: String, error: &kube::config::KubeconfigError| {
         Failure::error(format!("failed to read {what}: {}", super::error::innermost(error)))
     };
-    if let Some(path) = &access.kubeconfig {
+    if let Some(path) = &connection.kubeconfig {
         return Kubeconfig::read_from(path).map(Some).map_err(|error| broken(path.display().to_string(), &error));
     }
     if let Some(config) = Kubeconfig::from_env().map_err(|error| broken("the file KUBECONFIG names".to_owned(), &error))? {
@@ -85,9 +78,9 @@ fn read(access: &Access) -> Outcome<Option<Kubeconfig>> {
 
 /// The namespace the chosen context names, without touching the cluster; `None` where nothing says one.
 #[must_use]
-pub fn context_namespace(access: &Access) -> Option<String> {
-    let kubeconfig = read(access).ok()??;
-    let name = access.context.as_ref().or(kubeconfig.current_context.as_ref())?;
+pub fn context_namespace(connection: &Connection) -> Option<String> {
+    let kubeconfig = read(connection).ok()??;
+    let name = connection.context.as_ref().or(kubeconfig.current_context.as_ref())?;
     kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?.namespace.clone()
 }
 

@@ -1,7 +1,5 @@
 //! Deleting a set's objects, each kind only when what uses it is gone.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PropagationPolicy};
@@ -13,13 +11,6 @@ use crate::manifests::Object;
 /// Deletes from one cluster.
 pub struct Deleter<'a> {
     pub cluster: &'a Cluster,
-}
-
-/// An object that is still there, and what keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    pub object: String,
-    pub why: String,
 }
 
 impl Deleter<'_> {
@@ -72,6 +63,3 @@ impl Deleter<'_> {
         }
     }
 }
-
-/// How often a deletion in progress is looked at again.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(200);

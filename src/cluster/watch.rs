@@ -194,7 +194,6 @@ impl Follow<'_> {
                 let mut stores = seen.stores.lock().unwrap_or_else(PoisonError::into_inner);
                 store(&mut stores).take(event, &wanted, &what);
                 drop(stores);
-                seen.changed.notify_waiters();
                 seen.changed.notify_one();
             }
         });

@@ -1,3 +1,50 @@
-//! One file a verb: its arguments in, `run` out.
+//! One file a verb: its arguments in, `run` out. They may use everything; only `main` uses them.
 
+mod app;
+mod ask;
+mod down;
+mod follow;
 pub mod render;
+mod result;
+mod scale;
+pub mod settings;
+mod state;
+mod status;
+mod up;
+mod wait;
+
+use app::App;
+
+use crate::cli::{Cli, Command};
+use crate::error::{Failure, Outcome};
+
+/// Runs one command; returns the process's exit code.
+#[must_use]
+pub fn run(cli: Cli) -> u8 {
+    let app = App::new(cli.common);
+    // One thread: pgset waits far more than it works, and starts sooner without others.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(&app, cli.command)),
+        Err(error) => Err(Failure::error(format!("failed to start: {error}"))),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            app.ui.failure(&failure);
+            failure.kind.code()
+        }
+    }
+}
+
+async fn dispatch(app: &App, command: Command) -> Outcome {
+    match command {
+        Command::Up(args) => up::run(app, args).await,
+        Command::Status(args) => status::run(app, args).await,
+        Command::Scale(args) => scale::run(app, args).await,
+        Command::Down(args) => down::run(app, args).await,
+        Command::Render(args) => render::run(app, &args),
+        Command::Wait(args) => wait::run(app, args).await,
+        Command::Settings(args) => settings::run(app, &args),
+    }
+}

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub use error::ManifestError;
 pub use names::Names;
-pub use objects::{Passwords, passwords_secret, state_config_map};
+pub use objects::{Passwords, State, passwords_secret, volume_like};
 pub use render::{Context, render};
 pub use templates::Templates;
 

@@ -32,21 +32,73 @@ pub fn passwords_secret(settings: &Settings, passwords: &Passwords) -> Object {
     object(&names, ObjectKind::Secret, names.passwords(), fields)
 }
 
-/// The ConfigMap `NAME-state`: the data's system identifier once it is known, and the data folders that a scale-down
-/// left behind, by member, with the token that the member's next clone carries.
-#[must_use]
-pub fn state_config_map(names: &Names, system_identifier: Option<&str>, retired: &BTreeMap<String, String>) -> Object {
-    let mut data = json!({});
-    if let Some(identifier) = system_identifier {
-        data["system-identifier"] = identifier.into();
-    }
-    let mut lines = String::new();
-    for (member, token) in retired {
-        let _ = writeln!(lines, "{member} {token}");
-    }
-    data["retired"] = lines.into();
-    object(names, ObjectKind::ConfigMap, names.state(), json!({ "data": data }))
+/// What pgset notes about a running set: its identity, and what a later start or `down` has to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The database's system identifier, once the set has been healthy: an empty member never initialises another.
+    pub system_identifier: Option<String>,
+    /// Members whose folders a scale-down left behind, each with the word that tells this time from earlier ones.
+    pub retired: BTreeMap<String, String>,
+    /// The image and uid the members ran with last: `down --delete-data` needs them when the StatefulSet is gone.
+    pub image: Option<String>,
+    pub uid: Option<i64>,
 }
+
+impl State {
+    /// Reads the ConfigMap `NAME-state` as the API server has it; what is not there is not known.
+    #[must_use]
+    pub fn read(live: &Value) -> Self {
+        let text = |key: &str| live["data"][key].as_str().map(str::trim).filter(|text| !text.is_empty());
+        let retired = text("retired").unwrap_or_default().lines().filter_map(|line| line.split_once(' '));
+        Self {
+            system_identifier: text("system-identifier").map(str::to_owned),
+            retired: retired.map(|(member, token)| (member.to_owned(), token.trim().to_owned())).collect(),
+            image: text("image").map(str::to_owned),
+            uid: text("uid").and_then(|uid| uid.parse().ok()),
+        }
+    }
+
+    /// The ConfigMap `NAME-state`. The members' start script reads `system-identifier` and `retired` (a line each:
+    /// `MEMBER TOKEN`).
+    #[must_use]
+    pub fn config_map(&self, names: &Names) -> Object {
+        let mut data = json!({});
+        let uid = self.uid.map(|uid| uid.to_string());
+        let values = [("system-identifier", &self.system_identifier), ("image", &self.image), ("uid", &uid)];
+        for (key, value) in values {
+            if let Some(value) = value {
+                data[key] = value.as_str().into();
+            }
+        }
+        let mut lines = String::new();
+        for (member, token) in &self.retired {
+            let _ = writeln!(lines, "{member} {token}");
+        }
+        data["retired"] = lines.into();
+        object(names, ObjectKind::ConfigMap, names.state(), json!({ "data": data }))
+    }
+}
+
+/// A PersistentVolume like this one for another member's claim: how a set on static volumes grows beyond those its
+/// manifests brought.
+#[must_use]
+pub fn volume_like(volume: &Value, names: &Names, ordinal: u8) -> Object {
+    let name = names.volume(ordinal + 1);
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "labels": volume["metadata"]["labels"]},
+        "spec": volume["spec"],
+    });
+    body["spec"]["claimRef"] = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": names.namespace(),
+        "name": names.member_claim(ordinal),
+    });
+    Object { kind: ObjectKind::PersistentVolume, namespace: None, name, body }
+}
+
 
 fn object(names: &Names, kind: ObjectKind, name: String, fields: Value) -> Object {
     let mut body = json!({

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use super::Context;
 use crate::commands::render::documents;
 use crate::settings::{
     AbsolutePath, ClassName, Flavor, GivenPasswords, Image, Layout, Namespace, NfsServer, Password, PgIdentifier,

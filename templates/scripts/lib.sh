@@ -145,12 +145,18 @@ find_primary() {
 # Why no primary was found, for a person.
 no_primary() {
   if grep -q 'password authentication failed' "$PGSET_RUN/ask.err"; then
-    echo "a member refuses the password of the replication user \"$PGSET_REPLICATION_USER\""
+    printf 'a member refuses the password of the replication user "%s"\n' "$PGSET_REPLICATION_USER"
   elif grep -q "could not translate host name \"$master_host\"" "$PGSET_RUN/ask.err"; then
     echo "DNS does not know $PGSET_MASTER_SERVICE"
   else
     echo "no member of $PGSET_SET answers as the primary"
   fi
+}
+
+# How this member answers over TCP, within $1 seconds: 0 accepts connections, 1 refuses them, 2 does not answer. pg_isready
+# does not log in, but where the uid has no name it wants to be told one.
+answers() {
+  pg_isready -q -h 127.0.0.1 -p "$PGSET_PORT" -U postgres -t "$1"
 }
 
 # SQL on this member, over its Unix socket.

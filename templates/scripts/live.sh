@@ -5,7 +5,7 @@
 
 [ -e "$PGSET_RUN/started" ] || exit 0
 
-pg_isready -q -h 127.0.0.1 -p "$PGSET_PORT" -t 3
+answers 3
 [ $? -lt 2 ] || {
   echo "PostgreSQL does not answer on port $PGSET_PORT"
   exit 1

@@ -9,9 +9,9 @@
 . "${0%/*}/lib.sh"
 
 main() {
-  pg_isready -q -h 127.0.0.1 -p "$PGSET_PORT" -t 2
-  accepts=$?
-  if [ "$accepts" = 0 ]; then
+  answers 2
+  answer=$?
+  if [ "$answer" = 0 ]; then
     if [ -e "$PGSET_RUN/streamed" ] || [ ! -e "$PGDATA/standby.signal" ]; then
       exit 0
     fi
@@ -72,13 +72,13 @@ why_not_ready() {
     [ -z "$progress" ] || sentence="$sentence: $((${progress% *} / 1024)) of $((${progress#* } / 1024)) MB copied"
     ;;
   starting*)
-    case $accepts in
+    case $answer in
     0) sentence="the replica has not streamed yet" ;;
     1) sentence="$sentence: it does not accept connections yet" ;;
     esac
     ;;
   esac
-  echo "$sentence"
+  printf '%s\n' "$sentence"
 } 2>/dev/null
 
 case ${1-} in

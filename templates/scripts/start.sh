@@ -183,9 +183,10 @@ name_this_uid() {
 # One statement a line, as single-user mode reads them. pg_monitor lets a standby ask which WAL the primary still has.
 first_statements() {
   owner=$(sql_name "$PGSET_USER")
-  echo "CREATE ROLE $(sql_name "$PGSET_REPLICATION_USER") LOGIN REPLICATION IN ROLE pg_monitor PASSWORD $(sql_text "$(secret replication)");"
-  [ "$PGSET_USER" = postgres ] || echo "CREATE ROLE $owner LOGIN PASSWORD $(sql_text "$(secret user)");"
-  [ "$PGSET_DATABASE" = postgres ] || echo "CREATE DATABASE $(sql_name "$PGSET_DATABASE") OWNER $owner;"
+  printf 'CREATE ROLE %s LOGIN REPLICATION IN ROLE pg_monitor PASSWORD %s;\n' \
+    "$(sql_name "$PGSET_REPLICATION_USER")" "$(sql_text "$(secret replication)")"
+  [ "$PGSET_USER" = postgres ] || printf 'CREATE ROLE %s LOGIN PASSWORD %s;\n' "$owner" "$(sql_text "$(secret user)")"
+  [ "$PGSET_DATABASE" = postgres ] || printf 'CREATE DATABASE %s OWNER %s;\n' "$(sql_name "$PGSET_DATABASE")" "$owner"
 }
 
 sql_name() {
@@ -253,7 +254,7 @@ clone_once() {
   set -- --checkpoint=fast --wal-method=stream --no-slot --no-sync --progress
   [ "$major" -lt 13 ] || set -- "$@" --no-manifest
   if ! pg_basebackup -D "$PGDATA.tmp" -d "$(conninfo "$member_host" read-write)" "$@" >"$PGSET_RUN/clone.log" 2>&1; then
-    problem=$(grep -v ' kB (' "$PGSET_RUN/clone.log" | tail -n 1)
+    problem=$(sed -n 's/^pg_basebackup: [a-z]*: //p' "$PGSET_RUN/clone.log" | head -n 1)
     return 1
   fi
   : >"$PGDATA.tmp/standby.signal"
@@ -274,7 +275,7 @@ make_temporary_folder() {
 seal() {
   write_marker "$PGDATA.tmp"
   phase "writing the data folder to disk"
-  problem=$(initdb --sync-only -D "$PGDATA.tmp" 2>&1) || stop_here 1 "cannot write the data folder to disk: $(echo "$problem" | tail -n 1)"
+  problem=$(initdb --sync-only -D "$PGDATA.tmp" 2>&1) || stop_here 1 "cannot write the data folder to disk: $(printf '%s\n' "$problem" | tail -n 1)"
   if [ -e "$PGDATA" ]; then
     aside=$PGDATA.stale-$(date -u +%Y%m%dT%H%M%SZ)
     [ ! -e "$aside" ] || stop_here 1 "$aside is there already"

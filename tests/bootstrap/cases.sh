@@ -30,7 +30,7 @@ living_set() {
   fi
   new_set "$wanted"
   for n in 0 1; do
-    mkdir -p "$(volume "$n")"
+    make_volume "$n"
     cp -a "$WORK/template/pgset-$n" "$(folder "$n")"
   done
 }
@@ -622,15 +622,10 @@ wrong_owner() {
 
 unwritable_volume() {
   new_set
-  pod_sandbox 0
-  mkdir -p "$(volume 0)"
-  mount -t tmpfs -o mode=0755 tmpfs "$(volume 0)"
-  local real_chmod
-  chmod() { :; } # pod_up opens the volume; this one stays root's.
+  make_volume 0
+  chmod 0755 "$(volume 0)"
   pod_up 0
   expect_refusal 0 77 "cannot write to /pgdata as uid 999: mkdir: *Permission denied"
-  umount "$(volume 0)"
-  unset -f chmod
 }
 
 missing_secret() {
@@ -686,7 +681,7 @@ clone_is_retried() {
   pod_up 1
   wait_until 10 "the clone runs" phase_is 1 'cloning from pgset-0'
   pod_kill 0
-  wait_until 10 "the failure is said" says_in_log 1 "pgset: cloning from pgset-0 failed: pg_basebackup: error: *; trying again in 1 s"
+  wait_until 10 "the failure is said" says_in_log 1 "pgset: cloning from pgset-0 failed: *; trying again in 1 s"
   pod_up 0
   wait_ready 0
   wait_ready 1
@@ -798,6 +793,7 @@ killed_living() {
   kill "$writer" 2>/dev/null
   wait "$writer" 2>/dev/null
   expect_primary 0
+  wait_until 20 "member 1 streams again" streams_on_timeline 1 1
   expect_streaming 1 0
   caught_up 1 0
   local acknowledged
@@ -821,6 +817,6 @@ writer() {
   pid=$(pod_init 0)
   for ((n = 2; n < 20000; n++)); do
     echo "INSERT INTO kept VALUES ($n) RETURNING n;"
-  done | nsenter -t "$pid" -m -n -i -u -p -r -S "$RUN_UID" -G "$RUN_UID" /usr/bin/env -i "${POD_ENV[@]}" \
+  done | nsenter -t "$pid" -m -n -i -u -p -r -S "$RUN_UID" -G "$RUN_UID" /usr/bin/env -C / -i "${POD_ENV[@]}" \
     "$PROGRAMS/psql" -XAtq -v ON_ERROR_STOP=1 -h /pgset/run -U postgres >"$S/acknowledged" 2>/dev/null
 }

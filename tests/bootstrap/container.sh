@@ -49,4 +49,5 @@ mount --bind "$pod/run" "$root/pgset/run"
 mount --bind "$DATA" "$root/pgdata"
 mount -o remount,ro "$root"
 
+cd /
 exec chroot --userspec="$RUN_AS" --groups= "$root" /usr/bin/env -i "$@" /bin/sh /pgset/config/start.sh

@@ -22,8 +22,8 @@ new_set() {
   write_secret user "$USER_PASSWORD"
   : >"$S/hosts"
   printf 'search default.svc.cluster.test svc.cluster.test cluster.test\noptions ndots:5\n' >"$S/resolv.conf"
-  MASTER=
-  write_hosts 0 1 2
+  MASTER= LIVING=
+  write_hosts
 }
 
 # As a Secret volume: group-readable only.
@@ -34,14 +34,13 @@ write_secret() {
   chmod 0440 "$S/passwords/$1"
 }
 
-# The names DNS would know: the members given, and the Services. Until `master N` the pgset-master Service has no endpoint, and
-# connections to it are refused. Written in place, because containers have the file mounted.
+# The names DNS would know: the members that have a pod, and the Services. Until `master N` the pgset-master Service has no
+# endpoint, and connections to it are refused. Written in place, because containers have the file mounted.
 write_hosts() {
-  HOSTS_NOW="$*"
   {
     echo '127.0.0.1 localhost'
     local n name
-    for n in "$@"; do
+    for n in $LIVING; do
       for name in "$SET-$n.$SET.default.svc.cluster.test." "$SET.default.svc.cluster.test."; do
         echo "$(address "$n") $name"
       done
@@ -55,8 +54,7 @@ write_hosts() {
 # Points the pgset-master Service at a member.
 master() {
   MASTER=$1
-  # shellcheck disable=SC2086 # A list of ordinals.
-  write_hosts $HOSTS_NOW
+  write_hosts
 }
 
 address() {
@@ -66,6 +64,9 @@ address() {
 # The volume of member $1, and its data folder.
 volume() {
   if [ "$LAYOUT" = shared ]; then echo "$S/data"; else echo "$S/data/$1"; fi
+}
+make_volume() {
+  [ -d "$(volume "$1")" ] || mkdir -m 0777 "$(volume "$1")"
 }
 folder() {
   echo "$(volume "$1")/$SET-$1"
@@ -77,8 +78,7 @@ folder() {
 pod_up() {
   local n=$1 pod=$S/pods/$1
   [ -e "$pod/sandbox" ] || pod_sandbox "$n"
-  mkdir -p "$(volume "$n")"
-  chmod 0777 "$(volume "$n")"
+  make_volume "$n"
   {
     echo "ROOTFS='$ROOTFS' SCRIPTS_SH='$SCRIPTS_SH' BUSYBOX='$BUSYBOX' RUN_AS='$RUN_UID:$RUN_UID' WITHOUT_NAME='$WITHOUT_NAME'"
     echo "CONFIG='$S/config' PASSWORDS='$S/passwords' STATE='$S/state' DATA='$(volume "$n")' HOSTS='$S/hosts' RESOLV='$S/resolv.conf'"
@@ -126,6 +126,8 @@ pod_sandbox() {
   ip link add "${link:0:15}" type veth peer name eth0 netns "$sandbox"
   ip link set "${link:0:15}" master "$BRIDGE" up
   nsenter -t "$sandbox" -n sh -c "ip link set lo up; ip addr add $(address "$n")/24 dev eth0; ip link set eth0 up"
+  LIVING="$LIVING $n"
+  write_hosts
 }
 
 new_network() {
@@ -168,13 +170,15 @@ pod_delete() {
   pod_running "$1" && pod_stop "$1"
   kill -9 "$(cat "$S/pods/$1/sandbox")" 2>/dev/null
   rm -rf "$S/pods/$1"
+  LIVING=${LIVING/ $1/}
+  write_hosts
 }
 
 pod_exec() {
   local pid
   pid=$(pod_init "$1") || return 1
   shift
-  nsenter -t "$pid" -m -n -i -u -p -r -S "$RUN_UID" -G "$RUN_UID" /usr/bin/env -i "${POD_ENV[@]}" "$@" </dev/null
+  nsenter -t "$pid" -m -n -i -u -p -r -S "$RUN_UID" -G "$RUN_UID" /usr/bin/env -C / -i "${POD_ENV[@]}" "$@" </dev/null
 }
 
 # Runs one of the pod's scripts as a probe would.
@@ -235,7 +239,7 @@ fail() {
   local log
   for log in "$S"/pods/*/log; do
     echo "--- the end of ${log#"$S/"}"
-    tail -n 30 "$log"
+    tail -n ${PGSET_TEST_LOG_LINES:-20} "$log"
   done
   echo "--- FAILED: $*"
   exit 1

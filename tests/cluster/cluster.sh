@@ -52,8 +52,9 @@ usage: cluster.sh VERB
                        postgres:17, or a name the Docker engine knows
   rootfs 15|17         print the path of an unpacked PostgreSQL image, to chroot into; needs no cluster
   stop-apiserver       stop the API server (start-apiserver brings it back, restart-apiserver does both)
-  stop|start|restart COMPONENT
-                       the same for any of: ${COMPONENTS[*]}
+  stop|start|restart|kill COMPONENT
+                       the same for any component, and kill ends it without warning; they are:
+                       ${COMPONENTS[*]}
   pid COMPONENT        print a component's process id
   audit-log            print the path of the API server's audit log
   logs COMPONENT       print the path of a component's log
@@ -95,13 +96,13 @@ main() {
     help | -h | --help) usage; return ;;
     rootfs) images_rootfs "${1:-}"; return ;;
     up | down | status | kubeconfig | nodes | load-image | audit-log | logs | pid | build | clean | shell-env | kubectl) ;;
-    stop | start | restart) ;;
+    stop | start | restart | kill) ;;
     stop-apiserver | start-apiserver | restart-apiserver) set -- kube-apiserver; verb=${verb%-apiserver} ;;
     *) usage >&2; exit 2 ;;
   esac
 
   local by
-  by=$(provider)
+  by=$(provider) || exit $?
   case $verb in
     # Their failures are said already.
     nodes) "${by}_kubectl" get nodes -o wide || exit $? ;;
@@ -114,7 +115,7 @@ main() {
       with_lock "${by}_stop" "${1:-}"
       with_lock "${by}_start" "${1:-}"
       ;;
-    up | down | stop | start | load-image | build | clean) with_lock "${by}_${verb//-/_}" "$@" ;;
+    up | down | stop | start | kill | load-image | build | clean) with_lock "${by}_${verb//-/_}" "$@" ;;
     *) "${by}_${verb//-/_}" "$@" ;;
   esac
 }

@@ -138,6 +138,11 @@ bare_stop() {
   halt "$1" 60
 }
 
+bare_kill() {
+  known_component "${1:-}"
+  kill_now "$1"
+}
+
 bare_start() {
   known_component "${1:-}"
   need_cluster

@@ -69,12 +69,14 @@ slowly() {
   fi
 }
 
+# A signal may arrive while a command's output is being thrown away; its message must not be.
+exec 8>&2
 interrupted() {
   trap '' INT TERM
   if [ -n "$JOB" ] && kill -TERM -- "-$JOB" 2>/dev/null; then
     wait_until 10 job_is_gone || kill -KILL -- "-$JOB" 2>/dev/null || true
   fi
-  printf 'interrupted; run the same command again to go on\n' >&2
+  printf 'interrupted; run the same command again to go on\n' >&8
   exit 130
 }
 job_is_gone() { ! kill -0 -- "-$JOB" 2>/dev/null; }

@@ -33,32 +33,30 @@ bare_certificates() {
 }
 
 bare_configure() {
-  cat >"$KUBECONFIG_FILE.new" <<E
-apiVersion: v1
-kind: Config
-clusters:
-- name: pgset-test
-  cluster: {server: "$API_URL", certificate-authority-data: $(base64 -w0 "$STATE/pki/ca.crt")}
-users:
-- name: admin
-  user: {client-certificate-data: $(base64 -w0 "$STATE/pki/admin.crt"), client-key-data: $(base64 -w0 "$STATE/pki/admin.key")}
-contexts:
-- name: pgset-test
-  context: {cluster: pgset-test, user: admin}
-current-context: pgset-test
-E
-  chmod 600 "$KUBECONFIG_FILE.new"
-  mv "$KUBECONFIG_FILE.new" "$KUBECONFIG_FILE"
-  local file
-  mkdir -p "$STATE/config/cni" "$STATE/config/registries/_default" "$STATE/volumes" "$STATE/cni"
+  local new=$STATE/new.config old=$STATE/config file
+  rm -rf "$new"
+  mkdir -p "$new"
+  chmod 700 "$new"
+  mkdir -p "$new/cni" "$new/registries/_default" "$STATE/volumes" "$STATE/cni"
   for file in "$HERE"/config/*; do
-    sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@INSTANCE@|$INSTANCE|g" -e "s|@NODE@|$NODE|g" -e "s|@NODE_IP@|$NODE_IP|g" \
-      -e "s|@LOCAL_IP@|$LOCAL_IP|g" -e "s|@POD_CIDR@|$POD_CIDR|g" -e "s|@NODE_POD_CIDR@|$NODE_POD_CIDR|g" \
-      -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" -e "s|@BUSYBOX_IMAGE@|$BUSYBOX_IMAGE|g" \
-      "$file" >"$STATE/config/$(basename "$file")"
+    sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@INSTANCE@|$INSTANCE|g" -e "s|@NODE@|$NODE|g" \
+      -e "s|@NODE_IP@|$NODE_IP|g" -e "s|@LOCAL_IP@|$LOCAL_IP|g" -e "s|@POD_CIDR@|$POD_CIDR|g" \
+      -e "s|@NODE_POD_CIDR@|$NODE_POD_CIDR|g" -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" \
+      -e "s|@BUSYBOX_IMAGE@|$BUSYBOX_IMAGE|g" -e "s|@API_URL@|$API_URL|g" \
+      -e "s|@CA@|$(base64 -w0 "$STATE/pki/ca.crt")|g" -e "s|@ADMIN_CERTIFICATE@|$(base64 -w0 "$STATE/pki/admin.crt")|g" \
+      -e "s|@ADMIN_KEY@|$(base64 -w0 "$STATE/pki/admin.key")|g" "$file" >"$new/${file##*/}"
   done
-  mv "$STATE/config/cni.conflist" "$STATE/config/cni/10-$INSTANCE.conflist"
-  mv "$STATE/config/hosts.toml" "$STATE/config/registries/_default/hosts.toml"
+  mv "$new/cni.conflist" "$new/cni/10-$INSTANCE.conflist"
+  mv "$new/hosts.toml" "$new/registries/_default/hosts.toml"
+  if ! diff -rq "$new" "$old" >/dev/null 2>&1; then
+    # Components started with another configuration would only pretend to be what the files say.
+    stop_components
+    rm -rf "$old"
+    mv "$new" "$old"
+  fi
+  rm -rf "$new"
+  install -m 600 "$old/kubeconfig" "$KUBECONFIG_FILE.new"
+  mv "$KUBECONFIG_FILE.new" "$KUBECONFIG_FILE"
 }
 
 # run_component NAME: starts it with its flags, unless it runs.
@@ -73,7 +71,7 @@ run_component() {
     kube-apiserver)
       launch kube-apiserver "$KUBERNETES/kube-apiserver" --etcd-servers="http://$LOCAL_IP:2379" \
         --bind-address="$NODE_IP" --advertise-address="$NODE_IP" --service-cluster-ip-range="$SERVICE_CIDR" \
-        --allow-privileged --event-ttl=1h \
+        --allow-privileged --shutdown-watch-termination-grace-period=1s \
         --tls-cert-file="$STATE/pki/apiserver.crt" --tls-private-key-file="$STATE/pki/apiserver.key" \
         --client-ca-file="$STATE/pki/ca.crt" --authorization-mode=Node,RBAC \
         --service-account-issuer=https://kubernetes.default.svc.cluster.local \
@@ -158,6 +156,12 @@ bare_start_all() {
   say "making the StorageClass"
   bare_kubectl apply --server-side --force-conflicts -f "$STATE/config/storage.yaml" >/dev/null
   run_component local-path-provisioner
+}
+
+# The other way round, since an API server without etcd takes long to end.
+stop_components() {
+  local i
+  for ((i = ${#COMPONENTS[@]} - 1; i >= 0; i--)); do halt "${COMPONENTS[i]}"; done
 }
 
 # bare_await: until a pod can be made and will run.

@@ -27,6 +27,7 @@ not_ours() {
     "unset PGSET_TEST_KUBECONFIG to have a cluster that can be interfered with"
 }
 external_stop() { not_ours; }
+external_kill() { not_ours; }
 external_start() { not_ours; }
 external_load_image() { not_ours; }
 external_audit_log() { not_ours; }

@@ -36,7 +36,7 @@ build_image() {
   fi
   mkdir -p "$IMAGES"
   # What an interrupted build left.
-  rm -rf "$IMAGES"/work.* "$IMAGES"/new.*
+  rm -rf --one-file-system "$IMAGES"/work.* "$IMAGES"/new.*
   case $1 in
     pause) build_pause "$file" ;;
     busybox) build_busybox "$file" ;;
@@ -82,12 +82,13 @@ build_postgres() {
   need_packages mmdebstrap=mmdebstrap python3=python3 \
     /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
   need_space "$IMAGES" 2500 "building the PostgreSQL $version image"
-  mirror=$(debian_mirror)
+  mirror=$(debian_mirror) || exit $?
   # A proxy that the machine's apt is told to use.
   while read -r option; do options+=(--aptopt="$option"); done \
     < <(apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy | grep -v ' "";' || true)
+  # In a mount namespace, so that what mmdebstrap mounts in the new root is gone with it, however it ends.
   slowly "building the PostgreSQL $version image from Debian's $suite; once, about 1 min" \
-    "$CACHE/log/postgres-$version.log" \
+    "$CACHE/log/postgres-$version.log" unshare --mount \
     "$HERE/postgres-image.sh" "$version" "$suite" "$mirror" "docker.io/library/postgres:$version" "$file" "${options[@]}"
 }
 
@@ -110,7 +111,7 @@ debian_mirror() {
 images_rootfs() {
   local version=$1
   [ -n "${POSTGRES_SUITE[$version]:-}" ] || die "there is no PostgreSQL \"$version\" image" \
-    "$(printf 'one of: %s' "${!POSTGRES_SUITE[*]}")"
+    "one of: $(printf '%s\n' "${!POSTGRES_SUITE[@]}" | sort -n | xargs)"
   local file root
   file=$(image_file "postgres-$version")
   root=$CACHE/rootfs/$(basename "$file" .tar)

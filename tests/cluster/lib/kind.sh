@@ -15,12 +15,18 @@ kind_up() {
   type -P kind >/dev/null || die "kind is missing" "install it, or set PGSET_TEST_PROVIDER=bare"
   docker_answers || die "no Docker engine answers" "start it, or set PGSET_TEST_PROVIDER=bare"
   mkdir -p "$STATE/audit" "$STATE/log"
+  if [ -f "$STATE/kind.half" ] && kind_exists; then
+    say "an earlier \`up\` was interrupted; beginning again"
+    kind delete cluster --name "$KIND_CLUSTER" 2>/dev/null
+  fi
   if ! kind_exists; then
+    touch "$STATE/kind.half"
     cp "$HERE/config/audit-policy.yaml" "$STATE/audit/policy.yaml"
     sed -e "s|@STATE@|$STATE|g" "$HERE/config/kind.yaml" >"$STATE/kind.yaml"
     slowly "making a cluster with kind" "$STATE/log/kind.log" kind create cluster --name "$KIND_CLUSTER" \
       --config "$STATE/kind.yaml" --kubeconfig "$STATE/kubeconfig" --wait 120s
     echo kind >"$STATE/provider"
+    rm -f "$STATE/kind.half"
   elif ! kind_kubectl get --raw /readyz >/dev/null 2>&1; then
     say "the kind cluster does not answer; starting its node"
     docker start "$KIND_NODE" >/dev/null || die "kind's node $KIND_NODE does not start" "run: $0 down && $0 up"
@@ -57,7 +63,10 @@ kind_load_image() {
   fi
 }
 
-kind_kubeconfig() { echo "$STATE/kubeconfig"; }
+kind_kubeconfig() {
+  [ -f "$STATE/kubeconfig" ] || die "there is no cluster" "run: $0 up"
+  echo "$STATE/kubeconfig"
+}
 
 # kind's node has a kubectl, so none needs to be installed.
 kind_kubectl() {
@@ -70,7 +79,10 @@ kind_kubectl() {
 
 kind_shell_env() { :; }
 kind_build() { :; }
-kind_status() { kind_kubectl get nodes -o wide; }
+kind_status() {
+  kind_kubeconfig >/dev/null
+  kind_kubectl get nodes -o wide
+}
 kind_audit_log() { echo "$STATE/audit/audit.log"; }
 
 kind_component() {
@@ -88,6 +100,8 @@ kind_stop() {
   wait_until 60 kind_is_stopped "$1" || die "$1 does not stop"
 }
 
+kind_kill() { kind_stop "$@"; }
+
 kind_is_stopped() { [ -z "$(docker exec "$KIND_NODE" crictl ps -q --name "^$1\$")" ]; }
 
 kind_start() {
@@ -102,7 +116,7 @@ kind_pid() { die "kind's processes are in its node" "run: docker exec $KIND_NODE
 kind_down() {
   say "deleting the kind cluster"
   kind delete cluster --name "$KIND_CLUSTER" 2>&1 >/dev/null | cat >&2
-  rm -rf "${STATE:?}/audit" "$STATE/log" "$STATE/kind.yaml" "$STATE/kubeconfig" "$STATE/provider"
+  rm -rf "${STATE:?}/audit" "$STATE/log" "$STATE"/kind.{yaml,half} "$STATE/kubeconfig" "$STATE/provider"
 }
 
 kind_clean() { kind_down; }

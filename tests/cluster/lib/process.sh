@@ -22,7 +22,7 @@ launch() {
     printf '%s\0' "$@" >"$RUN/$name.argv"
     echo "$BASHPID" >"$RUN/$name.pid"
     trap - INT TERM
-    exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null 9>&-
+    exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null 8>&- 9>&-
   ) &
   local child=$! tries=0
   until is_running "$name" || ! kill -0 "$child" 2>/dev/null || [ "$tries" -ge 200 ]; do

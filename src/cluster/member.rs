@@ -1,0 +1,65 @@
+//! What is done to single members: labels, logs, scale, one-shot pods.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{LogParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::{ApiFailure, Cluster};
+use crate::set::rollout::Relabel;
+
+/// How many lines of a dead container's log are read: enough for its last words.
+const LAST_WORDS: i64 = 20;
+
+/// The pods of one namespace.
+pub struct Members<'a> {
+    pub cluster: &'a Cluster,
+    pub namespace: &'a str,
+}
+
+impl Members<'_> {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.cluster.client.clone(), self.namespace)
+    }
+
+    /// Sets the label by which the set's two Services tell primary and replicas apart.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn relabel(&self, relabel: &Relabel) -> Result<(), ApiFailure> {
+        let patch = json!({"metadata": {"labels": {"name": relabel.name}}});
+        let patched = self.pods().patch_metadata(&relabel.pod, &manager(), &Patch::Merge(&patch)).await;
+        let what = || format!("failed to label Pod {} in namespace {}", relabel.pod, self.namespace);
+        patched.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+    }
+
+    /// The last words of a member's dead container, wherever they are: in the one before, or in the one that has just
+    /// ended.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer, or the node has forgotten the log.
+    pub async fn last_words(&self, pod: &str, previous: bool) -> Result<Vec<String>, ApiFailure> {
+        let params = LogParams { previous, tail_lines: Some(LAST_WORDS), ..LogParams::default() };
+        let what = || format!("failed to read the log of Pod {pod} in namespace {}", self.namespace);
+        let log = self.pods().logs(pod, &params).await.map_err(|error| ApiFailure::new(what(), &error))?;
+        Ok(log.lines().map(str::to_owned).collect())
+    }
+
+    /// Asks for another number of members.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn scale(&self, name: &str, replicas: u8) -> Result<(), ApiFailure> {
+        let sets: Api<StatefulSet> = Api::namespaced(self.cluster.client.clone(), self.namespace);
+        let patch = json!({"spec": {"replicas": replicas}});
+        let what = || format!("failed to scale StatefulSet {name} in namespace {}", self.namespace);
+        let scaled = sets.patch_scale(name, &manager(), &Patch::Merge(&patch)).await;
+        scaled.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+    }
+}
+
+/// Not the manager of what is applied: that one must not come to own what others may change as well.
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some("pgset-live".to_owned()), ..PatchParams::default() }
+}

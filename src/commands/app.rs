@@ -1,0 +1,66 @@
+//! What every command starts from: the terminal, the common flags, the way to the cluster.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cli::{Color, Common};
+use crate::cluster::{Cluster, context_namespace};
+use crate::error::Outcome;
+use crate::manifests::Names;
+use crate::report::{ColorChoice, Ui, UiOptions};
+use crate::settings::{self, Env, SettingsFile, Target, Timeout};
+
+/// One run of pgset.
+pub struct App {
+    pub ui: Ui,
+    pub common: Common,
+    pub env: Env,
+    pub started: Timestamp,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(common: Common) -> Self {
+        let color = match common.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        let ui = Ui::resolve(UiOptions { color, quiet: common.quiet });
+        Self { ui, common, env: Env::from_process(), started: Timestamp::now() }
+    }
+
+    /// The set a command without settings flags is about, and its cluster.
+    ///
+    /// # Errors
+    /// Usage errors of the common flags, or no usable kubeconfig.
+    pub async fn target(&self) -> Outcome<(Target, Cluster)> {
+        let file = SettingsFile::load(None);
+        let connection = settings::connection(&self.common, &self.env, &file).map_err(|p| settings::failure(&p))?;
+        let namespace = context_namespace(&connection);
+        let target = settings::target(&self.common, &self.env, &file, namespace.as_deref());
+        let target = target.map_err(|problems| settings::failure(&problems))?;
+        Ok((target, Cluster::connect(&connection).await?))
+    }
+
+    /// A command line for the same set, for hints.
+    #[must_use]
+    pub fn command(&self, verb: &str, names: &Names) -> String {
+        let mut line = format!("pgset {verb}");
+        if names.set() != "pgset" {
+            line.push_str(&format!(" --name {}", names.set()));
+        }
+        if self.common.namespace.is_some() {
+            line.push_str(&format!(" -n {}", names.namespace()));
+        }
+        if let Some(context) = &self.common.context {
+            line.push_str(&format!(" --context {context}"));
+        }
+        line
+    }
+}
+
+/// `--timeout` in the decisions' terms.
+#[must_use]
+pub fn patience(timeout: Timeout) -> SignedDuration {
+    SignedDuration::try_from(timeout.duration()).unwrap_or(SignedDuration::MAX)
+}

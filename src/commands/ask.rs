@@ -1,0 +1,88 @@
+//! PostgreSQL's word: a session with each member over its own tunnel, kept open while a command watches.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::join_all;
+
+use crate::cluster::{Cluster, tunnel};
+use crate::postgres::Session;
+use crate::set::observation::{Answer, Asking, Observation};
+
+/// Asks the members of one set.
+pub struct Asker {
+    cluster: Cluster,
+    namespace: String,
+    /// `None` when the passwords may not be read: nobody can be asked then.
+    password: Option<String>,
+    sessions: HashMap<String, Session>,
+}
+
+/// Why a member could not be asked.
+enum Trouble {
+    /// The user may not port-forward.
+    Forbidden,
+    Silent(String),
+}
+
+impl Asker {
+    #[must_use]
+    pub fn new(cluster: &Cluster, namespace: &str, password: Option<String>) -> Self {
+        Self { cluster: cluster.clone(), namespace: namespace.to_owned(), password, sessions: HashMap::new() }
+    }
+
+    /// Asks these members at the same time and notes their answers; what others answered before is forgotten.
+    pub async fn ask(&mut self, members: Vec<String>, seen: &mut Observation) {
+        let Some(password) = self.password.clone() else {
+            seen.asking = Asking::Forbidden;
+            return;
+        };
+        let mut sessions = std::mem::take(&mut self.sessions);
+        let this = &*self;
+        let asked = join_all(members.into_iter().map(|member| {
+            let session = sessions.remove(&member);
+            let password = &password;
+            async move {
+                let answer = this.ask_one(&member, password, session).await;
+                (member, answer)
+            }
+        }))
+        .await;
+        drop(sessions);
+        seen.answers = BTreeMap::new();
+        for (member, answer) in asked {
+            let answer = match answer {
+                Ok((session, server)) => {
+                    self.sessions.insert(member.clone(), session);
+                    Answer::Answered(Box::new(server))
+                }
+                Err(Trouble::Silent(reason)) => Answer::Silent(reason),
+                Err(Trouble::Forbidden) => {
+                    seen.asking = Asking::Forbidden;
+                    self.password = None;
+                    return;
+                }
+            };
+            seen.answers.insert(member, answer);
+        }
+    }
+
+    /// Over the session there is, or over a new one when that broke: the member may have restarted since.
+    async fn ask_one(
+        &self,
+        member: &str,
+        password: &str,
+        session: Option<Session>,
+    ) -> Result<(Session, crate::set::observation::Server), Trouble> {
+        if let Some(session) = session
+            && let Ok(server) = session.probe().await
+        {
+            return Ok((session, server));
+        }
+        let stream = tunnel(&self.cluster, &self.namespace, member).await.map_err(|failure| {
+            if failure.is_forbidden() { Trouble::Forbidden } else { Trouble::Silent(failure.message) }
+        })?;
+        let session = Session::open(stream, "postgres", password).await.map_err(Trouble::Silent)?;
+        let server = session.probe().await.map_err(Trouble::Silent)?;
+        Ok((session, server))
+    }
+}

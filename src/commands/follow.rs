@@ -1,0 +1,201 @@
+//! Following a set until it is healthy, cannot become so, or the time is over: what `up`, `scale` and `wait` share.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
+
+use super::app::App;
+use super::ask::Asker;
+use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch};
+use crate::error::{Failure, Kind, Outcome};
+use crate::manifests::Names;
+use crate::report::progress::{Reporter, reporter};
+use crate::report::status::StatusView;
+use crate::set::observation::PodReading;
+use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask};
+use crate::set::{Finding, Observation, findings};
+
+/// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
+const JOINING: Duration = Duration::from_millis(200);
+
+/// How a wait that was not cut short ended.
+pub struct Followed {
+    pub seen: Observation,
+    pub view: StatusView,
+    pub verdict: Verdict,
+    pub waited: SignedDuration,
+}
+
+/// What to follow, and since when the person waits.
+pub struct Follower<'a> {
+    pub app: &'a App,
+    pub cluster: &'a Cluster,
+    pub names: &'a Names,
+    pub since: Timestamp,
+    pub timeout: SignedDuration,
+}
+
+impl Follower<'_> {
+    /// Follows the set to its end; live progress goes to stderr.
+    ///
+    /// # Errors
+    /// Interrupted, or the API server refuses to be watched.
+    pub async fn follow(&self) -> Outcome<Followed> {
+        let mut reporter = reporter(&self.app.ui);
+        let followed = tokio::select! {
+            followed = self.run(reporter.as_mut()) => followed,
+            () = interrupted() => Err(self.interrupted()),
+        };
+        reporter.finish();
+        followed
+    }
+
+    async fn run(&self, reporter: &mut dyn Reporter) -> Outcome<Followed> {
+        let (set, namespace) = (self.names.set(), self.names.namespace());
+        let watch = Watch::start(self.cluster, namespace, set);
+        let (secret, listed) = futures::join!(
+            SetSecret::read(self.cluster, namespace, &self.names.passwords()),
+            self.within_deadline(watch.complete()),
+        );
+        listed??;
+        let mut asker = Asker::new(self.cluster, namespace, self.password(secret)?);
+        let mut rollout = Rollout::new(self.since, self.timeout);
+        let mut seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+        let mut trouble = None;
+        loop {
+            watch.observe(&mut seen);
+            let now_troubled = watch.trouble();
+            if now_troubled.is_none() {
+                asker.ask(members_to_ask(&seen), &mut seen).await;
+                self.read_logs(&mut rollout, &mut seen).await;
+            }
+            let now = Timestamp::now();
+            let waited = now.duration_since(self.since);
+            tell_trouble(reporter, &mut trouble, now_troubled, waited);
+            let step = rollout.step(&seen, now);
+            for event in &step.events {
+                reporter.event(event, waited);
+            }
+            self.relabel(&step).await?;
+            // What is known is old while the API server is away: only the deadline counts then.
+            let goes_on = match step.verdict {
+                Verdict::Continue => true,
+                Verdict::Failed(_) | Verdict::Healthy => trouble.is_some(),
+                Verdict::TimedOut(_) => false,
+            };
+            if !goes_on {
+                let findings = findings::diagnose(&seen, Some(self.since));
+                let view = StatusView::new(&seen, &step.health, findings);
+                return Ok(Followed { view, seen, verdict: step.verdict, waited });
+            }
+            let until_wake = Duration::try_from(step.wake_at.duration_since(now)).unwrap_or_default();
+            let pause = if seen.answers.is_empty() { until_wake } else { until_wake.min(JOINING) };
+            tokio::select! {
+                () = watch.changed() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn within_deadline<T>(&self, work: impl Future<Output = T>) -> Outcome<T> {
+        let left = self.timeout.saturating_sub(Timestamp::now().duration_since(self.since));
+        let left = Duration::try_from(left).unwrap_or_default();
+        let done = tokio::time::timeout(left, work).await;
+        done.map_err(|_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", self.cluster.server)))
+    }
+
+    /// The superuser's password; `None`, said once, where it may not be read.
+    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<Option<String>> {
+        match secret {
+            Ok(secret) => Ok(secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned)),
+            Err(failure) if failure.is_forbidden() => {
+                self.app.ui.warn("you may not read the set's passwords, so health is Kubernetes' word only");
+                Ok(None)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn read_logs(&self, rollout: &mut Rollout, seen: &mut Observation) {
+        let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
+        for member in rollout.logs_to_read(seen) {
+            // A container that waits for its restart left its log as the previous one's only once it was restarted.
+            let ended = seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
+            let words = match members.last_words(&member, !ended).await {
+                Ok(words) if !words.is_empty() => Ok(words),
+                _ => members.last_words(&member, ended).await,
+            };
+            // A log the node has forgotten is no reason to stop: the finding just has less evidence.
+            seen.logs.insert(member, words.unwrap_or_default());
+        }
+    }
+
+    async fn relabel(&self, step: &Step) -> Outcome {
+        let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
+        for relabel in &step.relabel {
+            match members.relabel(relabel).await {
+                Ok(()) => {}
+                // The pod was replaced meanwhile, or the API server is away: the next look tells.
+                Err(failure) if failure.is_not_found() || failure.is_transient() => {}
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn interrupted(&self) -> Failure {
+        Failure::new(Kind::Interrupted, "interrupted: nothing is undone, the set goes on starting by itself")
+            .hint(format!("wait again: {}", self.app.command("wait", self.names)))
+    }
+}
+
+fn tell_trouble(reporter: &mut dyn Reporter, before: &mut Option<String>, now: Option<String>, waited: SignedDuration) {
+    match (&*before, &now) {
+        (None, Some(trouble)) => reporter.note(&format!("the API server does not answer ({trouble}); waiting for it"), waited),
+        (Some(_), None) => reporter.note("the API server answers again", waited),
+        _ => {}
+    }
+    *before = now;
+}
+
+/// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
+pub async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+impl Followed {
+    /// What the command returns: nothing when healthy, else a failure that names the causes.
+    ///
+    /// # Errors
+    /// The set failed or the time is over.
+    pub fn outcome(&self, app: &App, names: &Names) -> Outcome {
+        let (set, namespace) = (names.set(), names.namespace());
+        match &self.verdict {
+            Verdict::Healthy | Verdict::Continue => Ok(()),
+            Verdict::Failed(findings) => {
+                let cause = findings.first().map(|finding| finding.summary.clone()).unwrap_or_default();
+                let failure = Failure::new(Kind::Unhealthy, format!("{set} in namespace {namespace} cannot become healthy: {cause}"));
+                Ok::<(), Failure>(()).and(Err(with_fixes(failure, findings)))
+            }
+            Verdict::TimedOut(findings) => {
+                let waited = crate::report::text::age(self.waited);
+                let missing = self.view.unmet.join("; ");
+                let failure = Failure::new(Kind::TimedOut, format!("{set} in namespace {namespace} is not healthy after {waited}: {missing}"));
+                let failure = failure.hint(format!("wait on: {} --timeout 1h", app.command("wait", names)));
+                Err(with_fixes(failure, findings))
+            }
+        }
+    }
+}
+
+fn with_fixes(failure: Failure, findings: &[Finding]) -> Failure {
+    findings.first().iter().flat_map(|finding| &finding.fix).fold(failure, |failure, fix| failure.hint(fix.clone()))
+}

@@ -1,0 +1,113 @@
+//! How `up`, `scale` and `wait` end: the summary for people, the document for machines, the exit code.
+
+use serde::Serialize;
+
+use super::app::App;
+use super::follow::Followed;
+use super::state;
+use crate::cli::ResultFormat;
+use crate::cluster::Cluster;
+use crate::error::Outcome;
+use crate::manifests::Names;
+use crate::report::status::{StatusView, finding_text};
+use crate::report::text::{and, lapse};
+use crate::report::{Paint, document};
+use crate::set::health::Word;
+use crate::set::rollout::Verdict;
+use crate::settings::Settings;
+
+/// `kind: Result` of `pgset/v1`: what `-o json` and `-o yaml` print at the end.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultView<'a> {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    pub command: &'a str,
+    /// `healthy`, `failed` or `timedOut`.
+    pub outcome: &'static str,
+    pub waited_ms: u64,
+    pub changes: Vec<String>,
+    pub status: &'a StatusView,
+}
+
+/// A wait's end.
+pub struct Finish<'a> {
+    pub app: &'a App,
+    pub cluster: &'a Cluster,
+    pub names: &'a Names,
+    pub followed: &'a Followed,
+    pub command: &'a str,
+    pub output: ResultFormat,
+    pub changes: Vec<String>,
+}
+
+/// Notes a healthy set's identity, reports, and turns the verdict into the exit code.
+///
+/// # Errors
+/// The set failed or the time is over.
+pub async fn finish(end: Finish<'_>) -> Outcome {
+    let Finish { app, cluster, names, followed, command, output, changes } = end;
+    let healthy = matches!(followed.verdict, Verdict::Healthy);
+    if healthy && followed.view.word == Word::PostgreSQL {
+        match state::record(cluster, names, &followed.seen).await {
+            Err(failure) if failure.is_forbidden() => app.ui.warn(&format!(
+                "{failure}: a member that loses its data while no other answers would start an empty database"
+            )),
+            recorded => recorded?,
+        }
+    }
+    let waited_ms = u64::try_from(followed.waited.as_millis()).unwrap_or(0);
+    if output == ResultFormat::Text {
+        if healthy {
+            app.ui.data(&format!("{} ({})\n", headline(app, &followed.view), lapse(waited_ms)))?;
+        } else if app.ui.is_quiet() {
+            let findings = followed.view.findings.iter();
+            let text: String = findings.map(|finding| finding_text(finding, |paint, words| app.ui.paint(paint, words))).collect();
+            app.ui.insist(text.trim_end());
+        }
+    } else {
+        let outcome = match followed.verdict {
+            Verdict::Healthy | Verdict::Continue => "healthy",
+            Verdict::Failed(_) => "failed",
+            Verdict::TimedOut(_) => "timedOut",
+        };
+        let view = ResultView { api_version: "pgset/v1", kind: "Result", command, outcome, waited_ms, changes, status: &followed.view };
+        app.ui.data(&document(&view, output == ResultFormat::Yaml)?)?;
+    }
+    followed.outcome(app, names)
+}
+
+/// `pgset in namespace default is healthy: primary pgset-0, replica pgset-1 streaming`.
+fn headline(app: &App, view: &StatusView) -> String {
+    let healthy = app.ui.paint_data(Paint::Green, "healthy");
+    let start = format!("{} in namespace {} is {healthy}", view.name, view.namespace);
+    if view.word == Word::Kubernetes {
+        return format!("{start} by Kubernetes' word: {} members ready; PostgreSQL was not asked", view.members.len());
+    }
+    let replicas: Vec<String> =
+        view.members.iter().filter(|member| member.role == Some("replica")).map(|member| member.name.clone()).collect();
+    let primary = view.primary.as_deref().unwrap_or("none");
+    match replicas.len() {
+        0 => format!("{start}: primary {primary}, no replica"),
+        1 => format!("{start}: primary {primary}, replica {} streaming", and(&replicas)),
+        _ => format!("{start}: primary {primary}, replicas {} streaming", and(&replicas)),
+    }
+}
+
+/// Where to connect and what to type next.
+pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
+    let (namespace, set) = (names.namespace(), names.set());
+    app.ui.say(&format!(
+        "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432",
+        names.master_service(),
+        names.replica_service()
+    ));
+    app.ui.say(&format!("  database {}, user {}; the password:", settings.database, settings.user));
+    app.ui.say(&format!(
+        "           kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
+        names.passwords()
+    ));
+    let port_forward = format!("kubectl -n {namespace} port-forward service/{}-master 5432", set);
+    app.ui.hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
+    app.ui.hint(&format!("{} · {} 3 · {}", app.command("status", names), app.command("scale", names), app.command("down", names)));
+}

@@ -1,0 +1,128 @@
+//! `pgset status`: one look at a set, or a live view of it; the exit code is its health.
+
+use std::time::Duration;
+
+use futures::join;
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::app::App;
+use super::ask::Asker;
+use super::follow::interrupted;
+use crate::cli::{StatusArgs, StatusFormat};
+use crate::cluster::{Cluster, Members, SetSecret, Watch, look, sets_named};
+use crate::error::{Failure, Kind, Outcome};
+use crate::manifests::Names;
+use crate::report::document;
+use crate::report::status::StatusView;
+use crate::set::observation::PodReading;
+use crate::set::rollout::{died_members, members_to_ask};
+use crate::set::{Observation, findings, health::health};
+
+/// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
+const LIVE: Duration = Duration::from_secs(1);
+
+/// No part of a look takes longer on a cluster that works.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Shows the set.
+///
+/// # Errors
+/// There is no such set, or it is not healthy.
+pub async fn run(app: &App, args: StatusArgs) -> Outcome {
+    let (target, cluster) = app.target().await?;
+    let names = Names::new(&target.name, &target.namespace);
+    if args.watch {
+        return watch(app, &cluster, &names, args.output).await;
+    }
+    let unanswered = |_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", cluster.server));
+    let view = tokio::time::timeout(PATIENCE, once(&cluster, &names)).await.map_err(unanswered)??;
+    app.ui.data(&shown(app, &view, args.output)?)?;
+    verdict(&view)
+}
+
+async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
+    let namespace = names.namespace();
+    let secret = names.passwords();
+    let (seen, secret) = join!(look(cluster, namespace, names.set()), SetSecret::read(cluster, namespace, &secret));
+    let mut seen = seen?;
+    if seen.stateful_set.is_none() {
+        return Err(no_such_set(cluster, names).await);
+    }
+    // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
+    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
+    Asker::new(cluster, namespace, password).ask(members_to_ask(&seen), &mut seen).await;
+    read_last_words(cluster, &mut seen).await;
+    Ok(judged(&seen))
+}
+
+fn judged(seen: &Observation) -> StatusView {
+    StatusView::new(seen, &health(seen), findings::diagnose(seen, None))
+}
+
+async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
+    let namespace = seen.namespace.clone();
+    let members = Members { cluster, namespace: &namespace };
+    for (member, _) in died_members(seen) {
+        let ended = seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
+        // A log the node has forgotten, or may not be read, is missing evidence and nothing worse.
+        seen.logs.insert(member.clone(), members.last_words(&member, !ended).await.unwrap_or_default());
+    }
+}
+
+fn shown(app: &App, view: &StatusView, format: StatusFormat) -> Outcome<String> {
+    Ok(match format {
+        StatusFormat::Table => view.text(&app.ui, false, Timestamp::now()),
+        StatusFormat::Wide => view.text(&app.ui, true, Timestamp::now()),
+        StatusFormat::Json => document(view, false)?,
+        StatusFormat::Yaml => document(view, true)?,
+    })
+}
+
+/// Exit code 3 for a set that is not healthy; what is wrong has been shown.
+fn verdict(view: &StatusView) -> Outcome {
+    if view.healthy {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Unhealthy, format!("{} in namespace {} is not healthy", view.name, view.namespace)))
+}
+
+/// Shows the set again at every change until interrupted.
+async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat) -> Outcome {
+    let namespace = names.namespace();
+    let watch = Watch::start(cluster, namespace, names.set());
+    let secret = names.passwords();
+    let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));
+    listed?;
+    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
+    let mut asker = Asker::new(cluster, namespace, password);
+    let mut seen =
+        Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let mut interrupted = std::pin::pin!(interrupted());
+    loop {
+        watch.observe(&mut seen);
+        if seen.stateful_set.is_none() {
+            return Err(no_such_set(cluster, names).await);
+        }
+        asker.ask(members_to_ask(&seen), &mut seen).await;
+        read_last_words(cluster, &mut seen).await;
+        let view = judged(&seen);
+        app.ui.screen(&shown(app, &view, format)?)?;
+        tokio::select! {
+            () = watch.changed() => {}
+            () = sleep(LIVE) => {}
+            () = &mut interrupted => return verdict(&view),
+        }
+    }
+}
+
+/// The set is not where it was looked for; where sets of that name are, if the user may see that.
+pub async fn no_such_set(cluster: &Cluster, names: &Names) -> Failure {
+    let (set, namespace) = (names.set(), names.namespace());
+    let failure = Failure::error(format!("there is no set {set} in namespace {namespace}"));
+    let elsewhere = sets_named(cluster, set).await;
+    if elsewhere.is_empty() {
+        return failure.hint("bring one up: pgset up").hint("look in another namespace with -n, or for another name with --name");
+    }
+    elsewhere.iter().fold(failure, |failure, other| failure.hint(format!("there is one in namespace {other}: -n {other}")))
+}
