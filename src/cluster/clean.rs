@@ -65,12 +65,11 @@ for folder in /volumes/*/"$SET"-*; do
   rm -rf -- "$folder" || code=1
 done
 exit $code"#;
-        let volumes: Vec<_> = claims.iter().enumerate().map(|(index, claim)| {
-            json!({"name": format!("v{index}"), "persistentVolumeClaim": {"claimName": claim}})
-        });
-        let volumes: Vec<_> = volumes.collect();
-        let mounts: Vec<_> =
-            (0..claims.len()).map(|index| json!({"name": format!("v{index}"), "mountPath": format!("/volumes/{index}")})).collect();
+        let volume = |(index, claim): (usize, &String)| json!({"name": format!("v{index}"), "persistentVolumeClaim": {"claimName": claim}});
+        let volumes: Vec<_> = claims.iter().enumerate().map(volume).collect();
+        let mounts: Vec<_> = (0..claims.len())
+            .map(|index| json!({"name": format!("v{index}"), "mountPath": format!("/volumes/{index}")}))
+            .collect();
         let pod = json!({
             "metadata": {"name": name, "labels": {
                 "app.kubernetes.io/instance": self.set, "app.kubernetes.io/managed-by": "pgset",

@@ -67,7 +67,9 @@ fn read(connection: &Connection) -> Outcome<Option<Kubeconfig>> {
     if let Some(path) = &connection.kubeconfig {
         return Kubeconfig::read_from(path).map(Some).map_err(|error| broken(path.display().to_string(), &error));
     }
-    if let Some(config) = Kubeconfig::from_env().map_err(|error| broken("the file KUBECONFIG names".to_owned(), &error))? {
+    if let Some(config) =
+        Kubeconfig::from_env().map_err(|error| broken("the file KUBECONFIG names".to_owned(), &error))?
+    {
         return Ok(Some(config));
     }
     let Some(path) = std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()) else {
@@ -92,7 +94,8 @@ fn no_kubeconfig() -> Failure {
 
 fn no_such_context(context: &str, known: &[String]) -> Failure {
     let failure = if context.is_empty() {
-        Failure::error("the kubeconfig has no current context").hint("choose one: kubectl config use-context NAME, or --context NAME")
+        Failure::error("the kubeconfig has no current context")
+            .hint("choose one: kubectl config use-context NAME, or --context NAME")
     } else {
         Failure::error(format!("the kubeconfig has no context {context}"))
     };

@@ -19,7 +19,8 @@ impl Deleter<'_> {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn delete(&self, object: &Object) -> Result<bool, ApiFailure> {
-        let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        let params =
+            DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
         match self.api(object).delete(&object.name, &params).await {
             Ok(_) => Ok(true),
             Err(error) => match ApiFailure::new(format!("failed to delete {}", describe(object)), &error) {

@@ -65,7 +65,9 @@ impl From<ApiFailure> for crate::error::Failure {
         let hint = match (failure.code, failure.reason.as_str()) {
             (None, _) => Some("is the cluster up and the right context chosen? kubectl config current-context"),
             (Some(401), _) => Some("the credentials are not accepted: log in again, or choose another --context"),
-            (Some(403), _) => Some("ask whoever runs the cluster for this right; pgset up lists all that are missing at once"),
+            (Some(403), _) => {
+                Some("ask whoever runs the cluster for this right; pgset up lists all that are missing at once")
+            }
             _ => None,
         };
         let shown = Self::error(failure);

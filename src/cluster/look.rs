@@ -56,7 +56,9 @@ pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Obse
 /// The namespaces in which a set of this name lives, as far as the user may see.
 pub async fn sets_named(cluster: &Cluster, name: &str) -> Vec<String> {
     let sets: Api<StatefulSet> = Api::all(cluster.client.clone());
-    let ours = ListParams::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1)).fields(&format!("metadata.name={name}"));
+    let ours = ListParams::default()
+        .labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1))
+        .fields(&format!("metadata.name={name}"));
     // A user without the right to list everywhere simply gets no such hint.
     let found = sets.list_metadata(&ours).await.map(|list| list.items).unwrap_or_default();
     found.iter().filter_map(ResourceExt::namespace).collect()

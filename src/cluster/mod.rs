@@ -3,6 +3,7 @@
 //! They do what they are told and decide nothing about a set; what they learn leaves as plain data.
 
 mod apply;
+mod clean;
 mod connect;
 mod delete;
 mod error;
@@ -14,6 +15,7 @@ mod tunnel;
 mod watch;
 
 pub use apply::{Applied, Applier, describe};
+pub use clean::Cleaner;
 pub use connect::{Cluster, context_namespace};
 pub use delete::Deleter;
 pub use error::{ApiFailure, innermost};

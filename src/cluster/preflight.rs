@@ -121,7 +121,9 @@ async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, 
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let is_default = |class: &StorageClass| {
         let annotations = class.metadata.annotations.as_ref();
-        annotations.and_then(|all| all.get("storageclass.kubernetes.io/is-default-class")).is_some_and(|value| value == "true")
+        annotations
+            .and_then(|all| all.get("storageclass.kubernetes.io/is-default-class"))
+            .is_some_and(|value| value == "true")
     };
     Ok(match class {
         Some(wanted) if classes.iter().any(|class| name(class) == wanted.as_str()) => None,
@@ -132,7 +134,8 @@ async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, 
         None if classes.iter().any(is_default) => None,
         None => Some(Problem {
             what: format!("the cluster has no default StorageClass (it has: {known})"),
-            fix: "choose one with --storage-class NAME, or on a one-node cluster: --storage hostpath --host-path DIR".to_owned(),
+            fix: "choose one with --storage-class NAME, or on a one-node cluster: --storage hostpath --host-path DIR"
+                .to_owned(),
         }),
     })
 }
@@ -167,9 +170,11 @@ pub(super) async fn allowed(cluster: &Cluster, namespace: &str, need: &Need) -> 
         namespace: text(if need.cluster_wide { "" } else { namespace }),
         ..ResourceAttributes::default()
     };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let answer = reviews.create(&PostParams::default(), &review).await;
-    let answer = answer.map_err(|error| ApiFailure::new(format!("failed to ask for your rights at {}", cluster.server), &error))?;
+    let answer = answer
+        .map_err(|error| ApiFailure::new(format!("failed to ask for your rights at {}", cluster.server), &error))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

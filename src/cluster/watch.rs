@@ -9,9 +9,9 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -188,7 +188,9 @@ impl Follow<'_> {
         let seen = Arc::clone(self.seen);
         self.tasks.spawn(async move {
             // managedFields are half of an object's size and nobody here reads them.
-            let stream = watcher(api, config).backoff(Pace::default()).modify(|object: &mut K| object.managed_fields_mut().clear());
+            let stream = watcher(api, config)
+                .backoff(Pace::default())
+                .modify(|object: &mut K| object.managed_fields_mut().clear());
             let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 let mut stores = seen.stores.lock().unwrap_or_else(PoisonError::into_inner);

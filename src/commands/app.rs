@@ -62,5 +62,5 @@ impl App {
 /// `--timeout` in the decisions' terms.
 #[must_use]
 pub fn patience(timeout: Timeout) -> SignedDuration {
-    SignedDuration::try_from(timeout.duration()).unwrap_or(SignedDuration::MAX)
+    SignedDuration::try_from(timeout.get()).unwrap_or(SignedDuration::MAX)
 }

@@ -59,9 +59,18 @@ struct RemovalView {
 pub async fn run(app: &App, args: DownArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
-    let limit = target.timeout.duration();
+    let limit = target.timeout.get();
     let removal = Removal { app, cluster: &cluster, names: &names, delete_data: args.delete_data };
-    let unfinished = |_| Failure::new(Kind::TimedOut, format!("removing {} took longer than {}", names.set(), crate::report::text::age(super::app::patience(target.timeout))));
+    let unfinished = |_| {
+        Failure::new(
+            Kind::TimedOut,
+            format!(
+                "removing {} took longer than {}",
+                names.set(),
+                crate::report::text::age(super::app::patience(target.timeout))
+            ),
+        )
+    };
     tokio::select! {
         done = timeout(limit, removal.run(args.output)) => done.map_err(unfinished)?,
         () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted: what is deleted is deleted, the rest is as it was")
@@ -162,8 +171,13 @@ impl Removal<'_> {
     }
 
     async fn storage(&self, seen: &Observation) -> Outcome<Storage> {
-        let mut storage =
-            Storage { claims: Vec::new(), volumes: Vec::new(), places: Vec::new(), folders: Vec::new(), retained: Vec::new() };
+        let mut storage = Storage {
+            claims: Vec::new(),
+            volumes: Vec::new(),
+            places: Vec::new(),
+            folders: Vec::new(),
+            retained: Vec::new(),
+        };
         let applier = Applier::new(self.cluster);
         for claim in &seen.claims {
             let Some(name) = claim.metadata.name.clone() else { continue };
@@ -213,9 +227,19 @@ impl Removal<'_> {
 
     fn stays(&self, storage: &Storage, memory: &[Object]) -> Vec<String> {
         if self.delete_data {
-            return storage.retained.iter().map(|volume| format!("PersistentVolume {volume}, which its StorageClass retains")).collect();
+            return storage
+                .retained
+                .iter()
+                .map(|volume| format!("PersistentVolume {volume}, which its StorageClass retains"))
+                .collect();
         }
-        storage.places.iter().cloned().chain(memory.iter().map(short)).chain(storage.volumes.iter().map(short)).collect()
+        storage
+            .places
+            .iter()
+            .cloned()
+            .chain(memory.iter().map(short))
+            .chain(storage.volumes.iter().map(short))
+            .collect()
     }
 
     /// Says what goes and what stays, and asks.
@@ -229,7 +253,10 @@ impl Removal<'_> {
         ui.say(&format!("goes:  {}", goes.join(", ")));
         if self.delete_data {
             let data = storage.claims.iter().chain(&storage.volumes).map(short);
-            ui.say(&format!("DATA:  {}", data.chain(storage.places.iter().cloned()).collect::<Vec<_>>().join("\n       ")));
+            ui.say(&format!(
+                "DATA:  {}",
+                data.chain(storage.places.iter().cloned()).collect::<Vec<_>>().join("\n       ")
+            ));
         }
         for line in stays {
             ui.say(&format!("stays: {line}"));
@@ -238,8 +265,14 @@ impl Removal<'_> {
             return Ok(());
         }
         if self.delete_data {
-            let question = format!("all data of {set} in namespace {namespace} will be gone for good; type the set's name to go on:");
-            return ui.confirm(&question, |answer| answer == set, &format!("say it in words: {} --delete-data --yes", self.app.command("down", self.names)));
+            let question = format!(
+                "all data of {set} in namespace {namespace} will be gone for good; type the set's name to go on:"
+            );
+            return ui.confirm(
+                &question,
+                |answer| answer == set,
+                &format!("say it in words: {} --delete-data --yes", self.app.command("down", self.names)),
+            );
         }
         let question = format!("remove {set} from namespace {namespace}? [y/N]");
         let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
@@ -257,7 +290,8 @@ impl Removal<'_> {
         loop {
             watch.observe(&mut seen);
             // A pod of somebody else's that carries the same `app` label is no member, and nothing of ours to wait for.
-            seen.pods.retain(|pod| pod.metadata.name.as_deref().is_some_and(|name| seen_ordinal(self.names.set(), name)));
+            seen.pods
+                .retain(|pod| pod.metadata.name.as_deref().is_some_and(|name| seen_ordinal(self.names.set(), name)));
             if seen.pods.is_empty() {
                 return Ok(());
             }
@@ -301,7 +335,11 @@ impl Removal<'_> {
                 if !told && Timestamp::now().duration_since(began).as_secs() >= 5 {
                     told = true;
                     let pods = deleter.pods_using(self.names.namespace(), &claim.name).await?;
-                    let who = if pods.is_empty() { format!("finalizers {}", and(&finalizers)) } else { format!("pods {}", and(&pods)) };
+                    let who = if pods.is_empty() {
+                        format!("finalizers {}", and(&finalizers))
+                    } else {
+                        format!("pods {}", and(&pods))
+                    };
                     self.app.ui.warn(&format!("{} is still held by {who}", short(claim)));
                 }
                 sleep(LOOK_AGAIN).await;
@@ -310,7 +348,13 @@ impl Removal<'_> {
         self.all(&storage.volumes, deleted).await
     }
 
-    async fn folders(&self, storage: &Storage, seen: &Observation, known: &State, deleted: &mut Vec<String>) -> Outcome {
+    async fn folders(
+        &self,
+        storage: &Storage,
+        seen: &Observation,
+        known: &State,
+        deleted: &mut Vec<String>,
+    ) -> Outcome {
         let template = seen.stateful_set.as_ref().and_then(|set| set.spec.template.spec.as_ref());
         let container = template.and_then(|spec| spec.containers.first());
         let image = container.and_then(|container| container.image.clone()).or_else(|| known.image.clone());
@@ -340,7 +384,9 @@ impl Removal<'_> {
             let data = if self.delete_data { "its data is deleted" } else { "its data stays" };
             self.app.ui.data(&format!("{name} is gone from namespace {namespace}; {data}\n"))?;
             if !self.delete_data {
-                self.app.ui.hint(&format!("bring it back with everything in it: {}", self.app.command("up", self.names)));
+                self.app
+                    .ui
+                    .hint(&format!("bring it back with everything in it: {}", self.app.command("up", self.names)));
             }
             return Ok(());
         }
@@ -393,7 +439,9 @@ fn what_keeps(pod: &k8s_openapi::api::core::v1::Pod) -> String {
         return format!("Pod {name} is held by finalizers {}", and(&finalizers));
     }
     if pod.is_terminating() {
-        return format!("Pod {name} on {node} is still stopping; if that node is gone for good, delete it: kubectl delete node {node}");
+        return format!(
+            "Pod {name} on {node} is still stopping; if that node is gone for good, delete it: kubectl delete node {node}"
+        );
     }
     format!("Pod {name} on {node} has not been asked to stop yet")
 }

@@ -54,8 +54,9 @@ impl Follower<'_> {
     async fn run(&self, reporter: &mut dyn Reporter) -> Outcome<Followed> {
         let (set, namespace) = (self.names.set(), self.names.namespace());
         let watch = Watch::start(self.cluster, namespace, set);
+        let passwords = self.names.passwords();
         let (secret, listed) = futures::join!(
-            SetSecret::read(self.cluster, namespace, &self.names.passwords()),
+            SetSecret::read(self.cluster, namespace, &passwords),
             self.within_deadline(watch.complete()),
         );
         listed??;
@@ -102,7 +103,9 @@ impl Follower<'_> {
         let left = self.timeout.saturating_sub(Timestamp::now().duration_since(self.since));
         let left = Duration::try_from(left).unwrap_or_default();
         let done = tokio::time::timeout(left, work).await;
-        done.map_err(|_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", self.cluster.server)))
+        done.map_err(|_| {
+            Failure::new(Kind::TimedOut, format!("the API server {} does not answer", self.cluster.server))
+        })
     }
 
     /// The superuser's password; `None`, said once, where it may not be read.
@@ -121,7 +124,8 @@ impl Follower<'_> {
         let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
         for member in rollout.logs_to_read(seen) {
             // A container that waits for its restart left its log as the previous one's only once it was restarted.
-            let ended = seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
+            let ended =
+                seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
             let words = match members.last_words(&member, !ended).await {
                 Ok(words) if !words.is_empty() => Ok(words),
                 _ => members.last_words(&member, ended).await,
@@ -152,7 +156,9 @@ impl Follower<'_> {
 
 fn tell_trouble(reporter: &mut dyn Reporter, before: &mut Option<String>, now: Option<String>, waited: SignedDuration) {
     match (&*before, &now) {
-        (None, Some(trouble)) => reporter.note(&format!("the API server does not answer ({trouble}); waiting for it"), waited),
+        (None, Some(trouble)) => {
+            reporter.note(&format!("the API server does not answer ({trouble}); waiting for it"), waited)
+        }
         (Some(_), None) => reporter.note("the API server answers again", waited),
         _ => {}
     }
@@ -182,13 +188,19 @@ impl Followed {
             Verdict::Healthy | Verdict::Continue => Ok(()),
             Verdict::Failed(findings) => {
                 let cause = findings.first().map(|finding| finding.summary.clone()).unwrap_or_default();
-                let failure = Failure::new(Kind::Unhealthy, format!("{set} in namespace {namespace} cannot become healthy: {cause}"));
+                let failure = Failure::new(
+                    Kind::Unhealthy,
+                    format!("{set} in namespace {namespace} cannot become healthy: {cause}"),
+                );
                 Ok::<(), Failure>(()).and(Err(with_fixes(failure, findings)))
             }
             Verdict::TimedOut(findings) => {
                 let waited = crate::report::text::age(self.waited);
                 let missing = self.view.unmet.join("; ");
-                let failure = Failure::new(Kind::TimedOut, format!("{set} in namespace {namespace} is not healthy after {waited}: {missing}"));
+                let failure = Failure::new(
+                    Kind::TimedOut,
+                    format!("{set} in namespace {namespace} is not healthy after {waited}: {missing}"),
+                );
                 let failure = failure.hint(format!("wait on: {} --timeout 1h", app.command("wait", names)));
                 Err(with_fixes(failure, findings))
             }

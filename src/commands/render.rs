@@ -3,10 +3,29 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::app::App;
+use super::up::resolve;
+use crate::cli::RenderArgs;
 use crate::error::Outcome;
 use crate::manifests::{self, Context, Manifests, Names, Templates};
 use crate::settings::Settings;
 use crate::yaml;
+
+/// Renders, or ejects the templates.
+///
+/// # Errors
+///
+/// Settings or templates that cannot be used.
+pub fn run(app: &App, args: &RenderArgs) -> Outcome {
+    if let Some(dir) = &args.eject {
+        let written = eject(dir)?;
+        app.ui.data(&written.iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
+        app.ui.hint(&format!("change them, then: pgset up --templates {}", dir.display()));
+        return Ok(());
+    }
+    let (resolved, _) = resolve(app, &args.settings)?;
+    app.ui.data(&render(&resolved.settings)?)
+}
 
 /// The manifests of a set that is made anew, as one YAML stream.
 ///

@@ -62,7 +62,8 @@ pub async fn finish(end: Finish<'_>) -> Outcome {
             app.ui.data(&format!("{} ({})\n", headline(app, &followed.view), lapse(waited_ms)))?;
         } else if app.ui.is_quiet() {
             let findings = followed.view.findings.iter();
-            let text: String = findings.map(|finding| finding_text(finding, |paint, words| app.ui.paint(paint, words))).collect();
+            let text: String =
+                findings.map(|finding| finding_text(finding, |paint, words| app.ui.paint(paint, words))).collect();
             app.ui.insist(text.trim_end());
         }
     } else {
@@ -71,7 +72,15 @@ pub async fn finish(end: Finish<'_>) -> Outcome {
             Verdict::Failed(_) => "failed",
             Verdict::TimedOut(_) => "timedOut",
         };
-        let view = ResultView { api_version: "pgset/v1", kind: "Result", command, outcome, waited_ms, changes, status: &followed.view };
+        let view = ResultView {
+            api_version: "pgset/v1",
+            kind: "Result",
+            command,
+            outcome,
+            waited_ms,
+            changes,
+            status: &followed.view,
+        };
         app.ui.data(&document(&view, output == ResultFormat::Yaml)?)?;
     }
     followed.outcome(app, names)
@@ -108,6 +117,12 @@ pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
         names.passwords()
     ));
     let port_forward = format!("kubectl -n {namespace} port-forward service/{}-master 5432", set);
-    app.ui.hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
-    app.ui.hint(&format!("{} · {} 3 · {}", app.command("status", names), app.command("scale", names), app.command("down", names)));
+    app.ui
+        .hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
+    app.ui.hint(&format!(
+        "{} · {} 3 · {}",
+        app.command("status", names),
+        app.command("scale", names),
+        app.command("down", names)
+    ));
 }

@@ -67,8 +67,10 @@ async fn ask(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcom
 fn guard(seen: &Observation, leaving: &[String]) -> Outcome {
     let set = &seen.name;
     if seen.asking == Asking::Forbidden {
-        return Err(Failure::refused(format!("scaling {set} down needs PostgreSQL's word on who is primary, and you may not ask it"))
-            .hint("ask whoever runs the cluster for the rights to create pods/portforward and to get the set's Secret"));
+        return Err(Failure::refused(format!(
+            "scaling {set} down needs PostgreSQL's word on who is primary, and you may not ask it"
+        ))
+        .hint("ask whoever runs the cluster for the rights to create pods/portforward and to get the set's Secret"));
     }
     match seen.primaries()[..] {
         [primary] if leaving.iter().any(|member| member == primary) => {
@@ -77,10 +79,14 @@ fn guard(seen: &Observation, leaving: &[String]) -> Outcome {
                 .hint(format!("keep it: pgset scale {first} is the least that does")))
         }
         [_] => Ok(()),
-        [] => Err(Failure::refused(format!("no member of {set} says that it is the primary, so none can be removed safely"))
-            .hint("see what is wrong first: pgset status")),
-        _ => Err(Failure::refused(format!("several members of {set} say that they are the primary, so none can be removed safely"))
-            .hint("see what is wrong first: pgset status")),
+        [] => Err(Failure::refused(format!(
+            "no member of {set} says that it is the primary, so none can be removed safely"
+        ))
+        .hint("see what is wrong first: pgset status")),
+        _ => Err(Failure::refused(format!(
+            "several members of {set} say that they are the primary, so none can be removed safely"
+        ))
+        .hint("see what is wrong first: pgset status")),
     }
 }
 
@@ -123,7 +129,10 @@ async fn add_volumes(cluster: &Cluster, names: &Names, wanted: u8) -> Outcome<Ve
     let volume_name = claim["spec"]["volumeName"].as_str().unwrap_or_default().to_owned();
     let volume = object(ObjectKind::PersistentVolume, None, volume_name.clone());
     let Some(volume) = applier.live(&volume).await? else {
-        return Err(Failure::error(format!("{} is not bound to a volume yet, so none can be made like it", describe(&first))));
+        return Err(Failure::error(format!(
+            "{} is not bound to a volume yet, so none can be made like it",
+            describe(&first)
+        )));
     };
     let mut made = Vec::new();
     for ordinal in 0..wanted {

@@ -122,7 +122,11 @@ pub async fn no_such_set(cluster: &Cluster, names: &Names) -> Failure {
     let failure = Failure::error(format!("there is no set {set} in namespace {namespace}"));
     let elsewhere = sets_named(cluster, set).await;
     if elsewhere.is_empty() {
-        return failure.hint("bring one up: pgset up").hint("look in another namespace with -n, or for another name with --name");
+        return failure
+            .hint("bring one up: pgset up")
+            .hint("look in another namespace with -n, or for another name with --name");
     }
-    elsewhere.iter().fold(failure, |failure, other| failure.hint(format!("there is one in namespace {other}: -n {other}")))
+    elsewhere
+        .iter()
+        .fold(failure, |failure, other| failure.hint(format!("there is one in namespace {other}: -n {other}")))
 }

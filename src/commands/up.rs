@@ -8,11 +8,9 @@ use super::follow::Follower;
 use super::result::{Finish, finish};
 use super::state;
 use crate::cli::UpArgs;
-use crate::cluster::{Applier, ApiFailure, Cluster, Need, Problem, SetSecret, context_namespace, describe, preflight};
+use crate::cluster::{ApiFailure, Applier, Cluster, Need, Problem, SetSecret, context_namespace, describe, preflight};
 use crate::error::{Failure, Outcome};
-use crate::manifests::{
-    Context, ManifestError, Manifests, Names, Object, ObjectKind, Passwords, Templates, passwords_secret, render,
-};
+use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Passwords, Templates, passwords_secret, render};
 use crate::set::plan::{Change, change, foreign_owner, keep_replicas};
 use crate::settings::{self, GivenPasswords, Inputs, Password, Resolved, Settings, SettingsFile, ThisMachine};
 
@@ -29,9 +27,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let cluster = Cluster::connect(&connection).await?;
 
     check(&cluster, &settings, &manifests).await?;
-    let passwords = async {
-        passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed)
-    };
+    let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
     let (planned, secret) = tokio::select! {
         both = try_join(plan(&cluster, &names, &settings, &templates, manifests), passwords) => both?,
         () = super::follow::interrupted() => return Err(Failure::new(crate::error::Kind::Interrupted, "interrupted before anything was changed")),
@@ -48,7 +44,16 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
 
     let follower = Follower { app, cluster: &cluster, names: &names, since: app.started, timeout: patience(timeout) };
     let followed = follower.follow().await?;
-    finish(Finish { app, cluster: &cluster, names: &names, followed: &followed, command: "up", output: args.output, changes: changes.words() }).await?;
+    finish(Finish {
+        app,
+        cluster: &cluster,
+        names: &names,
+        followed: &followed,
+        command: "up",
+        output: args.output,
+        changes: changes.words(),
+    })
+    .await?;
     super::result::how_to_connect(app, &names, &settings);
     Ok(())
 }
@@ -67,12 +72,6 @@ pub fn resolve(app: &App, flags: &crate::cli::SettingsFlags) -> Outcome<(Resolve
     Ok((settings::resolve(&inputs).map_err(failed)?, connection))
 }
 
-impl From<ManifestError> for Failure {
-    fn from(error: ManifestError) -> Self {
-        Self::usage(error)
-    }
-}
-
 // ---- preflight ------------------------------------------------------------------------------------------------------
 
 /// Everything that can be known to be missing, in one list, before the first write.
@@ -83,7 +82,8 @@ async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) ->
     }
     let name = &settings.name;
     let list: String = problems.iter().map(|Problem { what, fix }| format!("\n  - {what}\n    fix: {fix}")).collect();
-    let count = if problems.len() == 1 { "one thing keeps".to_owned() } else { format!("{} things keep", problems.len()) };
+    let count =
+        if problems.len() == 1 { "one thing keeps".to_owned() } else { format!("{} things keep", problems.len()) };
     Err(Failure::error(format!("{count} {name} from coming up; nothing was changed:{list}")))
 }
 
@@ -102,7 +102,12 @@ fn needs(manifests: &Manifests) -> Vec<Need> {
     }
     needs.extend(["get", "create"].map(|verb| Need::new(verb, "", "secrets")));
     needs.push(Need::new("patch", "", "pods"));
-    let watched = [("apps", "statefulsets"), ("", "pods"), ("", "persistentvolumeclaims"), ("discovery.k8s.io", "endpointslices")];
+    let watched = [
+        ("apps", "statefulsets"),
+        ("", "pods"),
+        ("", "persistentvolumeclaims"),
+        ("discovery.k8s.io", "endpointslices"),
+    ];
     for (group, resource) in watched {
         needs.extend(["list", "watch"].map(|verb| Need::new(verb, group, resource)));
     }

@@ -99,7 +99,6 @@ pub fn volume_like(volume: &Value, names: &Names, ordinal: u8) -> Object {
     Object { kind: ObjectKind::PersistentVolume, namespace: None, name, body }
 }
 
-
 fn object(names: &Names, kind: ObjectKind, name: String, fields: Value) -> Object {
     let mut body = json!({
         "apiVersion": kind.api_version(),

@@ -6,8 +6,8 @@ use std::fs;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
 use super::Context;
+use super::*;
 use crate::commands::render::documents;
 use crate::settings::{
     AbsolutePath, ClassName, Flavor, GivenPasswords, Image, Layout, Namespace, NfsServer, Password, PgIdentifier,
@@ -458,10 +458,12 @@ fn the_secret_and_the_state_are_objects_kubernetes_takes() {
     assert_eq!(secret.body["stringData"]["superuser"], "a'\"b:\\");
     let names = Names::new(&settings.name, &settings.namespace);
     let retired = BTreeMap::from([("db-2".to_owned(), "t2".to_owned()), ("db-3".to_owned(), "t3".to_owned())]);
-    let state = state_config_map(&names, Some("7412345678901234567"), &retired);
+    let known = State { system_identifier: Some("7412345678901234567".to_owned()), retired, ..State::default() };
+    let state = known.config_map(&names);
+    assert_eq!(State::read(&state.body), known);
     assert_eq!(state.body["data"]["system-identifier"], "7412345678901234567");
     assert_eq!(state.body["data"]["retired"], "db-2 t2\ndb-3 t3\n");
-    assert!(state_config_map(&names, None, &BTreeMap::new()).body["data"].get("system-identifier").is_none());
+    assert!(State::default().config_map(&names).body["data"].get("system-identifier").is_none());
     for object in [secret, state] {
         let expected = check::Expected { kind: object.kind, namespace: Some("shop"), name: &object.name };
         assert_eq!(check::object(&yaml::to_string(&object.body), &expected), Ok(object));

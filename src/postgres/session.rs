@@ -66,7 +66,9 @@ impl Drop for Session {
 async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(error.as_db_error().map_or_else(|| innermost(&error), |error| error.message().to_owned())),
+        Ok(Err(error)) => {
+            Err(error.as_db_error().map_or_else(|| innermost(&error), |error| error.message().to_owned()))
+        }
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }

@@ -89,7 +89,10 @@ impl StatusView {
             replicas: seen.wanted().unwrap_or(0),
             members: seen.members().iter().map(|member| MemberView::new(seen, health, member, server)).collect(),
             services: services
-                .map(|name| ServiceView { endpoints: seen.endpoints(&name).into_iter().map(str::to_owned).collect(), name })
+                .map(|name| ServiceView {
+                    endpoints: seen.endpoints(&name).into_iter().map(str::to_owned).collect(),
+                    name,
+                })
                 .to_vec(),
             primary,
             unmet: health.unmet.iter().map(ToString::to_string).collect(),
@@ -102,7 +105,8 @@ impl StatusView {
     pub fn text(&self, ui: &Ui, wide: bool, now: Timestamp) -> String {
         let mut text = self.headline(ui);
         text.push('\n');
-        let mut headings = vec!["MEMBER", "ROLE", "READY", "TIMELINE", "LSN", "LAG", "RESTARTS", "NODE", "VOLUME", "AGE"];
+        let mut headings =
+            vec!["MEMBER", "ROLE", "READY", "TIMELINE", "LSN", "LAG", "RESTARTS", "NODE", "VOLUME", "AGE"];
         if wide {
             headings.extend(["IP", "CLAIM", "PHASE"]);
         }
@@ -124,8 +128,13 @@ impl StatusView {
     }
 
     fn headline(&self, ui: &Ui) -> String {
-        let health = if self.healthy { ui.paint_data(Paint::Green, "healthy") } else { ui.paint_data(Paint::Red, "not healthy") };
-        let version = self.postgres_version.as_ref().map(|version| format!(", PostgreSQL {version}")).unwrap_or_default();
+        let health = if self.healthy {
+            ui.paint_data(Paint::Green, "healthy")
+        } else {
+            ui.paint_data(Paint::Red, "not healthy")
+        };
+        let version =
+            self.postgres_version.as_ref().map(|version| format!(", PostgreSQL {version}")).unwrap_or_default();
         let word = match self.word {
             Word::PostgreSQL => "",
             Word::Kubernetes => " (Kubernetes' word only: you may not ask PostgreSQL)",
@@ -164,7 +173,10 @@ impl MemberView {
         let pod = seen.pod(member);
         let spec = pod.and_then(|pod| pod.spec.as_ref());
         let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
-        let claim = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref()).map(|source| source.claim_name.clone()).next();
+        let claim = volumes
+            .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+            .map(|source| source.claim_name.clone())
+            .next();
         let bound = seen.claims.iter().find(|found| found.metadata.name == claim);
         let server = seen.server(member);
         let row = primary.and_then(|primary| primary.standbys.iter().find(|row| row.application_name == member));

@@ -15,7 +15,11 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     let tenths = rest * 10 / 1024;
-    if whole < 10 && tenths > 0 { format!("{whole}.{tenths} {}", UNITS[unit]) } else { format!("{whole} {}", UNITS[unit]) }
+    if whole < 10 && tenths > 0 {
+        format!("{whole}.{tenths} {}", UNITS[unit])
+    } else {
+        format!("{whole} {}", UNITS[unit])
+    }
 }
 
 /// `45s`, `3m20s`, `2h5m`, `3d4h`: an age as kubectl writes it.
@@ -70,6 +74,9 @@ mod tests {
     #[test]
     fn lists_read_as_sentences() {
         let items: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
-        assert_eq!([and(&items[..0]), and(&items[..1]), and(&items[..2]), and(&items)], ["none", "a", "a and b", "a, b and c"]);
+        assert_eq!(
+            [and(&items[..0]), and(&items[..1]), and(&items[..2]), and(&items)],
+            ["none", "a", "a and b", "a, b and c"]
+        );
     }
 }

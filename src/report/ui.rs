@@ -114,13 +114,33 @@ impl Ui {
         if self.color_data { paint.around(text) } else { text.to_owned() }
     }
 
-    /// Asks a question that is answered by typing `expected`.
+    /// Says something on stderr that even `--quiet` must not swallow: the causes of a failure.
+    pub fn insist(&self, text: &str) {
+        if !text.is_empty() {
+            to_stderr(text);
+        }
+    }
+
+    /// Shows data as a screen that replaces the one before; where stdout is no terminal, one after the other.
     ///
     /// # Errors
-    /// Refused when nobody can answer, or the answer is another.
-    pub fn confirm(&self, question: &str, expected: &str, instead: &str) -> Outcome {
+    /// stdout is full or gone.
+    pub fn screen(&self, text: &str) -> Outcome {
+        if io::stdout().is_terminal() {
+            // Home, each line cleared to its end, then everything below: no flicker, unlike clearing first.
+            let lines = text.replace('\n', "\u{1b}[K\n");
+            return self.data(&format!("\u{1b}[H{lines}\u{1b}[J"));
+        }
+        self.data(&format!("{text}\n"))
+    }
+
+    /// Asks a question; `accepts` says whether an answer is a yes.
+    ///
+    /// # Errors
+    /// Refused when nobody can answer, or the answer is a no.
+    pub fn confirm(&self, question: &str, accepts: impl Fn(&str) -> bool, instead: &str) -> Outcome {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Err(Failure::refused("nobody can answer the question: this is not a terminal").hint(instead));
+            return Err(Failure::refused("nobody can answer the question here, so nothing was changed").hint(instead));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{question} ").and_then(|()| err.flush());
@@ -128,7 +148,7 @@ impl Ui {
         let mut answer = String::new();
         let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
         read.map_err(|error| Failure::error(format!("failed to ask: {error}")))?;
-        if answer.trim() == expected { Ok(()) } else { Err(Failure::refused("not confirmed: nothing was changed")) }
+        if accepts(answer.trim()) { Ok(()) } else { Err(Failure::refused("not confirmed, so nothing was changed")) }
     }
 }
 

@@ -44,7 +44,11 @@ pub fn foreign_owner(set: &str, live: &Value) -> Option<String> {
     let mut managers: Vec<&str> = managers.filter_map(|entry| entry["manager"].as_str()).collect();
     managers.sort_unstable();
     managers.dedup();
-    Some(if managers.is_empty() { "somebody else".to_owned() } else { format!("field manager {}", managers.join(", ")) })
+    Some(if managers.is_empty() {
+        "somebody else".to_owned()
+    } else {
+        format!("field manager {}", managers.join(", "))
+    })
 }
 
 /// Compares an object as it is with what a server-side dry run of applying it answered.

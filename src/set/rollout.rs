@@ -41,11 +41,20 @@ pub struct Step {
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    Phase { member: String, phase: Phase },
-    Gone { member: String },
+    Phase {
+        member: String,
+        phase: Phase,
+    },
+    Gone {
+        member: String,
+    },
     Found(Finding),
     /// Nothing new for a while: what each unfinished member is doing.
-    StillWaiting { waited: SignedDuration, members: Vec<(String, Phase)>, unmet: Vec<String> },
+    StillWaiting {
+        waited: SignedDuration,
+        members: Vec<(String, Phase)>,
+        unmet: Vec<String>,
+    },
 }
 
 /// A pod's `name` label as its role demands it.
@@ -80,7 +89,9 @@ impl Rollout {
     /// Members whose container died since their log was read last, each death once.
     pub fn logs_to_read(&mut self, seen: &Observation) -> Vec<String> {
         let died = died_members(seen).into_iter();
-        died.filter(|(member, restarts)| self.logs_read.insert((member.clone(), *restarts))).map(|(member, _)| member).collect()
+        died.filter(|(member, restarts)| self.logs_read.insert((member.clone(), *restarts)))
+            .map(|(member, _)| member)
+            .collect()
     }
 
     /// Takes in one observation.
@@ -152,7 +163,8 @@ pub fn died_members(seen: &Observation) -> Vec<(String, i32)> {
     let dead = |pod: &k8s_openapi::api::core::v1::Pod| {
         let container = pod.container()?;
         let state = container.state.as_ref()?;
-        let ended = state.terminated.is_some() || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+        let ended =
+            state.terminated.is_some() || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
         (ended && state.running.is_none()).then(|| pod.metadata.name.clone().unwrap_or_default())
     };
     seen.pods.iter().filter_map(|pod| Some((dead(pod)?, pod.restarts()))).collect()

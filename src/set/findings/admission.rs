@@ -18,7 +18,8 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     if lacking.is_empty() {
         return Vec::new();
     }
-    let refusals = seen.events_of("StatefulSet", &seen.name).filter(|event| event.reason.as_deref() == Some("FailedCreate"));
+    let refusals =
+        seen.events_of("StatefulSet", &seen.name).filter(|event| event.reason.as_deref() == Some("FailedCreate"));
     let about_lacking = refusals.filter(|event| {
         let message = event.message.as_deref().unwrap_or_default();
         // "create Pod pgset-0 in StatefulSet pgset failed error: …", and the same for "create Claim …".
@@ -35,9 +36,12 @@ fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {
     let namespace = &seen.namespace;
     let finding = if cause.contains("exceeded quota") {
         let quota = cause.split_once("exceeded quota: ").and_then(|(_, rest)| rest.split(',').next()).unwrap_or("?");
-        about("PGS-QUOTA", format!("ResourceQuota {quota} in namespace {namespace} leaves no room for the members' pods"))
-            .fix(format!("raise it: kubectl -n {namespace} edit resourcequota {quota}"))
-            .fix("or ask for less: pgset up --cpu … --memory …")
+        about(
+            "PGS-QUOTA",
+            format!("ResourceQuota {quota} in namespace {namespace} leaves no room for the members' pods"),
+        )
+        .fix(format!("raise it: kubectl -n {namespace} edit resourcequota {quota}"))
+        .fix("or ask for less: pgset up --cpu … --memory …")
     } else if cause.contains("violates PodSecurity") {
         about("PGS-PODSECURITY", format!("namespace {namespace} enforces a PodSecurity level that the pods violate"))
             .fix(format!("see the level: kubectl get namespace {namespace} --show-labels"))

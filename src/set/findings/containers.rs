@@ -23,12 +23,15 @@ fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         return None;
     }
     let waiting = state.waiting.as_ref();
-    if let Some(waiting) = waiting.filter(|w| matches!(w.reason.as_deref(), Some("CreateContainerError" | "RunContainerError"))) {
+    if let Some(waiting) =
+        waiting.filter(|w| matches!(w.reason.as_deref(), Some("CreateContainerError" | "RunContainerError")))
+    {
         let name = pod.metadata.name.as_deref()?;
         let message = waiting.message.as_deref().unwrap_or_default();
         return Some(never_ran(name, message).evidence(message));
     }
-    let ended = state.terminated.as_ref().or(container.last_state.as_ref().and_then(|last| last.terminated.as_ref()))?;
+    let ended =
+        state.terminated.as_ref().or(container.last_state.as_ref().and_then(|last| last.terminated.as_ref()))?;
     if ended.exit_code == 0 {
         return None;
     }
@@ -55,12 +58,17 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     let code = ended.exit_code;
     let looping = if container.restart_count >= CRASHES { Severity::Fatal } else { Severity::Waiting };
     let about = |code, severity, summary: String| Finding::new(code, severity, "Pod", pod, summary);
-    let last_words = lines.iter().rev().find(|line| line.starts_with("pgset: ")).map(|line| line.trim_start_matches("pgset: "));
+    let last_words =
+        lines.iter().rev().find(|line| line.starts_with("pgset: ")).map(|line| line.trim_start_matches("pgset: "));
     let denied = lines.iter().any(|line| line.contains("Permission denied") || line.contains("Read-only file system"));
 
     let finding = if ended.reason.as_deref() == Some("OOMKilled") {
-        about("PGS-OOM-KILLED", looping, "PostgreSQL used more memory than the member's limit and was killed".to_owned())
-            .fix("give it more: pgset up --memory …")
+        about(
+            "PGS-OOM-KILLED",
+            looping,
+            "PostgreSQL used more memory than the member's limit and was killed".to_owned(),
+        )
+        .fix("give it more: pgset up --memory …")
     } else if code == REFUSED {
         let words = last_words.unwrap_or("the start script refuses the member's data folder").to_owned();
         return about("PGS-DATA-REFUSED", Severity::Fatal, words)
@@ -71,8 +79,12 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         about("PGS-DATA-NOT-WRITABLE", Severity::Fatal, "the member may not write to its volume".to_owned())
             .fix("make the directory behind the volume writable for the image's user, such as: chmod 777 DIR (as in the seed), or chown it")
     } else {
-        about("PGS-CRASH-LOOP", looping, format!("PostgreSQL's container ended with exit code {code}, {} times restarted", container.restart_count))
-            .fix(format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace))
+        about(
+            "PGS-CRASH-LOOP",
+            looping,
+            format!("PostgreSQL's container ended with exit code {code}, {} times restarted", container.restart_count),
+        )
+        .fix(format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace))
     };
     finding.evidence_lines(tail)
 }
@@ -102,14 +114,16 @@ mod tests {
 
     #[test]
     fn a_refused_data_folder_is_hopeless_at_once_in_the_scripts_own_words() {
-        let refused = &found(0, 78, "Error", &["pgset: /pgdata/pgset-0 was made by PostgreSQL 15, this image has 17"])[0];
+        let refused =
+            &found(0, 78, "Error", &["pgset: /pgdata/pgset-0 was made by PostgreSQL 15, this image has 17"])[0];
         assert_eq!((refused.code, refused.ends_wait(noon())), ("PGS-DATA-REFUSED", true));
         assert_eq!(refused.summary, "/pgdata/pgset-0 was made by PostgreSQL 15, this image has 17");
     }
 
     #[test]
     fn a_volume_of_the_wrong_owner_is_named_at_the_first_crash() {
-        let denied = &found(1, 1, "Error", &["mkdir: cannot create directory '/pgdata/pgset-0.tmp': Permission denied"])[0];
+        let denied =
+            &found(1, 1, "Error", &["mkdir: cannot create directory '/pgdata/pgset-0.tmp': Permission denied"])[0];
         assert_eq!((denied.code, denied.ends_wait(noon())), ("PGS-DATA-NOT-WRITABLE", true));
     }
 
@@ -117,6 +131,8 @@ mod tests {
     fn a_member_that_runs_again_is_no_finding() {
         let container = json!({"restartCount": 3, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}});
-        assert!(findings(&Asked { seen: &seen(json!([pod("pgset-0", container)]), json!([])), since: None }).is_empty());
+        assert!(
+            findings(&Asked { seen: &seen(json!([pod("pgset-0", container)]), json!([])), since: None }).is_empty()
+        );
     }
 }

@@ -17,7 +17,10 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let container = pod.container()?;
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    if !matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError") {
+    if !matches!(
+        reason,
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError"
+    ) {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
@@ -34,8 +37,12 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let finding = if reason == "InvalidImageName" {
         list(about("PGS-IMAGE-INVALID", Severity::Fatal, format!("{image:?} is not a valid image name")))
     } else if reason == "ErrImageNeverPull" {
-        about("PGS-IMAGE-NOT-ON-NODE", Severity::Fatal, format!("image {image} is not on the node and may not be pulled"))
-            .fix("load it on the node, or let it be pulled: imagePullPolicy IfNotPresent")
+        about(
+            "PGS-IMAGE-NOT-ON-NODE",
+            Severity::Fatal,
+            format!("image {image} is not on the node and may not be pulled"),
+        )
+        .fix("load it on the node, or let it be pulled: imagePullPolicy IfNotPresent")
     } else if ["not found", "manifest unknown", "does not exist"].iter().any(|words| says.contains(words)) {
         list(about("PGS-IMAGE-NOT-FOUND", Severity::Fatal, format!("image {image} does not exist in its registry")))
     } else if ["unauthorized", "denied", "forbidden", "no basic auth"].iter().any(|words| says.contains(words)) {

@@ -16,9 +16,18 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
         {
             let secret = format!("{}-passwords", seen.name);
             found.push(
-                Finding::new("PGS-PASSWORD-MISMATCH", Severity::Fatal, "Secret", &secret, "the database has another password than the Secret")
-                    .evidence(format!("{member}: {reason}"))
-                    .fix(format!("put the old Secret back, or set the database's password to it: kubectl -n {} get secret {secret}", seen.namespace)),
+                Finding::new(
+                    "PGS-PASSWORD-MISMATCH",
+                    Severity::Fatal,
+                    "Secret",
+                    &secret,
+                    "the database has another password than the Secret",
+                )
+                .evidence(format!("{member}: {reason}"))
+                .fix(format!(
+                    "put the old Secret back, or set the database's password to it: kubectl -n {} get secret {secret}",
+                    seen.namespace
+                )),
             );
         }
     }

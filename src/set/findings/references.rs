@@ -23,7 +23,10 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let failed = asked.seen.events_of("Pod", name).filter(|event| event.reason.as_deref() == Some("FailedMount"));
     let event = failed.filter(|event| event.message.as_deref().is_some_and(|m| missing(m).is_some())).last()?;
     let (kind, object) = missing(event.message.as_deref()?)?;
-    Some(finding(asked, name, kind, object, event.message.as_deref()?).blocking_from(began(event).max(asked.since), GRACE))
+    Some(
+        finding(asked, name, kind, object, event.message.as_deref()?)
+            .blocking_from(began(event).max(asked.since), GRACE),
+    )
 }
 
 /// An environment variable's Secret, ConfigMap or key is missing: the container's own waiting reason.
@@ -36,9 +39,15 @@ fn config_error(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let message = waiting.message.as_deref().unwrap_or_default();
     Some(match missing(message) {
         Some((kind, object)) => finding(asked, name, kind, object, message),
-        None => Finding::new("PGS-CONTAINER-CONFIG", Severity::Fatal, "Pod", name, "the container's configuration is not valid")
-            .evidence(message)
-            .fix("mend what the message names, then: pgset up"),
+        None => Finding::new(
+            "PGS-CONTAINER-CONFIG",
+            Severity::Fatal,
+            "Pod",
+            name,
+            "the container's configuration is not valid",
+        )
+        .evidence(message)
+        .fix("mend what the message names, then: pgset up"),
     })
 }
 
@@ -48,16 +57,19 @@ fn finding(asked: &Asked<'_>, pod: &str, kind: &'static str, object: &str, messa
     let summary = format!("{kind} {object} does not exist in namespace {namespace}, or lacks what {pod} needs of it");
     let finding = Finding::new(code, Severity::Fatal, kind, object, summary).evidence(message);
     if object == format!("{}-passwords", asked.seen.name) {
-        return finding
-            .fix("if the set holds no data yet, make a new one: pgset up")
-            .fix(format!("else put back the old one, the database knows only its passwords: kubectl -n {namespace} apply -f …"));
+        return finding.fix("if the set holds no data yet, make a new one: pgset up").fix(format!(
+            "else put back the old one, the database knows only its passwords: kubectl -n {namespace} apply -f …"
+        ));
     }
     finding.fix("put it back: pgset up")
 }
 
 /// The kind and name of what a message says is missing.
 fn missing(message: &str) -> Option<(&'static str, &str)> {
-    if !(message.contains("not found") || message.contains("references non-existent") || message.contains("couldn't find key")) {
+    if !(message.contains("not found")
+        || message.contains("references non-existent")
+        || message.contains("couldn't find key"))
+    {
         return None;
     }
     for (kind, word) in [("Secret", "secret"), ("ConfigMap", "configmap")] {

@@ -18,7 +18,8 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
-    let finding = Finding::new("PGS-UNSCHEDULABLE", Severity::Waiting, "Pod", name, "no node takes the pod").evidence(message);
+    let finding =
+        Finding::new("PGS-UNSCHEDULABLE", Severity::Waiting, "Pod", name, "no node takes the pod").evidence(message);
     Some(if message.contains("Insufficient") {
         finding.fix("ask for less (pgset up --cpu … --memory …), or add a node")
     } else {
@@ -34,7 +35,8 @@ mod tests {
     use super::*;
 
     fn found(message: &str) -> Vec<Finding> {
-        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
+        let condition =
+            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
         let pod = json!({"metadata": {"name": "pgset-0"}, "status": {"conditions": [condition]}});
         findings(&Asked { seen: &seen(json!([pod]), json!([])), since: None })
     }

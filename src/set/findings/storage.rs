@@ -51,19 +51,26 @@ fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Fin
                 .fix(format!("{listed}, then: pgset down --name {} && pgset up --storage-class …", asked.seen.name))
                 .blocking_from(from(newest), BINDING_GRACE)
         }
-        "ProvisioningFailed" => about("PGS-PROVISIONING-FAILED", "the StorageClass's provisioner cannot make a volume".to_owned())
-            .fix(format!("kubectl -n {namespace} describe pvc {name}; then look at the provisioner's own log"))
-            .blocking_from(from(newest), PROVISIONING_GRACE),
-        "FailedBinding" if class.is_none() => about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
-            .fix(format!("{listed}, then: pgset up --storage-class …"))
-            .fix("or, on a one-node cluster: pgset up --storage hostpath --host-path DIR")
-            .blocking_from(from(newest), BINDING_GRACE),
+        "ProvisioningFailed" => {
+            about("PGS-PROVISIONING-FAILED", "the StorageClass's provisioner cannot make a volume".to_owned())
+                .fix(format!("kubectl -n {namespace} describe pvc {name}; then look at the provisioner's own log"))
+                .blocking_from(from(newest), PROVISIONING_GRACE)
+        }
+        "FailedBinding" if class.is_none() => {
+            about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
+                .fix(format!("{listed}, then: pgset up --storage-class …"))
+                .fix("or, on a one-node cluster: pgset up --storage hostpath --host-path DIR")
+                .blocking_from(from(newest), BINDING_GRACE)
+        }
         "FailedBinding" => about("PGS-NO-VOLUME", "no PersistentVolume fits the claim".to_owned())
             .fix("compare size, access mode, class and claimRef: kubectl get pv")
             .fix("put missing volumes back: pgset up")
             .blocking_from(from(newest), BINDING_GRACE),
-        _ => Finding { severity: Severity::Waiting, ..about("PGS-CLAIM-PENDING", "the claim is not bound yet".to_owned()) }
-            .fix(format!("kubectl -n {namespace} describe pvc {name}")),
+        _ => Finding {
+            severity: Severity::Waiting,
+            ..about("PGS-CLAIM-PENDING", "the claim is not bound yet".to_owned())
+        }
+        .fix(format!("kubectl -n {namespace} describe pvc {name}")),
     })
 }
 
@@ -72,7 +79,8 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let running = pod.container().and_then(|container| container.state.as_ref()).is_some_and(|s| s.running.is_some());
     let name = pod.metadata.name.as_deref()?;
     let failures = ["FailedMount", "FailedAttachVolume"];
-    let newest = asked.seen.events_of("Pod", name).filter(|e| e.reason.as_deref().is_some_and(|r| failures.contains(&r)));
+    let newest =
+        asked.seen.events_of("Pod", name).filter(|e| e.reason.as_deref().is_some_and(|r| failures.contains(&r)));
     let event = newest.last().filter(|_| !running)?;
     let message = event.message.as_deref()?;
     // The kubelet asked before the Node authorizer knew the pod (it asks again), or a reference is missing (told there).
@@ -81,11 +89,13 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     }
     let about = |code, summary: &str| Finding::new(code, Severity::Blocking, "Pod", name, summary).evidence(message);
     let finding = if message.contains("hostPath type check failed") {
-        let path = message.rsplit_once("check failed: ").and_then(|(_, rest)| rest.split(" is not").next()).unwrap_or("DIR");
+        let path =
+            message.rsplit_once("check failed: ").and_then(|(_, rest)| rest.split(" is not").next()).unwrap_or("DIR");
         about("PGS-HOSTPATH-MISSING", "the host path does not exist on the node")
             .fix(format!("on the node: mkdir -p {path} && chmod 777 {path}"))
     } else {
-        about("PGS-MOUNT-FAILED", "the volume cannot be mounted").fix("mend what the message names; the kubelet tries again by itself")
+        about("PGS-MOUNT-FAILED", "the volume cannot be mounted")
+            .fix("mend what the message names; the kubelet tries again by itself")
     };
     Some(finding.blocking_from(began(event).max(asked.since), MOUNT_GRACE))
 }
@@ -99,7 +109,8 @@ mod tests {
 
     fn claim(class: Value, reason: &str, message: &str) -> Vec<Finding> {
         let mut seen = seen(json!([]), json!([event("PersistentVolumeClaim", "data", reason, message)]));
-        let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class}, "status": {"phase": "Pending"}});
+        let claim =
+            json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class}, "status": {"phase": "Pending"}});
         seen.claims = vec![serde_json::from_value(claim).unwrap()];
         findings(&Asked { seen: &seen, since: None })
     }
@@ -107,8 +118,18 @@ mod tests {
     #[test]
     fn a_claim_that_cannot_bind_ends_the_wait_after_its_grace() {
         for (class, reason, message, code) in [
-            (json!("fast"), "ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found", "PGS-CLASS-MISSING"),
-            (json!(null), "FailedBinding", "no persistent volumes available and no storage class is set", "PGS-NO-DEFAULT-CLASS"),
+            (
+                json!("fast"),
+                "ProvisioningFailed",
+                "storageclass.storage.k8s.io \"fast\" not found",
+                "PGS-CLASS-MISSING",
+            ),
+            (
+                json!(null),
+                "FailedBinding",
+                "no persistent volumes available and no storage class is set",
+                "PGS-NO-DEFAULT-CLASS",
+            ),
             (json!(""), "FailedBinding", "no persistent volumes available for this claim", "PGS-NO-VOLUME"),
         ] {
             let found = claim(class, reason, message);
@@ -128,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_missing_host_path_names_the_directory_to_make() {
-        let message = "MountVolume.SetUp failed for volume \"pv1\" : hostPath type check failed: /srv/pg is not a directory";
+        let message =
+            "MountVolume.SetUp failed for volume \"pv1\" : hostPath type check failed: /srv/pg is not a directory";
         let seen = seen(json!([pod("pgset-0", json!({}))]), json!([event("Pod", "pgset-0", "FailedMount", message)]));
         let found = findings(&Asked { seen: &seen, since: None });
         assert_eq!(found[0].code, "PGS-HOSTPATH-MISSING");
