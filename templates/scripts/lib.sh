@@ -166,9 +166,12 @@ local_sql() {
 
 # ---- what a data folder says of itself ------------------------------------------------------------------------------
 
-# Reads the control file of folder $1.
+# Reads the control file of folder $1; fails where it is damaged, which pg_controldata only warns of.
 read_control() {
-  control=$(pg_controldata -D "$1" 2>/dev/null) && [ -n "$control" ]
+  control=$(pg_controldata -D "$1" 2>/dev/null) || return 1
+  case $control in
+  '' | *WARNING:*) return 1 ;;
+  esac
 }
 
 # One value of it.

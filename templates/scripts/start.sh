@@ -222,8 +222,12 @@ wait_for_primary() {
   hosts=$master_host
   tries=0
   until find_primary "$hosts"; do
-    remind "$1: waiting for the primary to clone it from: $(no_primary)"
-    nap
+    problem=$(no_primary)
+    remind "$1: waiting for the primary to clone it from: $problem"
+    case $problem in
+    *password*) sleep 3 ;; # Every try is a line in the other member's log.
+    *) nap ;;
+    esac
     tries=$((tries + 1))
     [ "$tries" -lt 3 ] || hosts=$(hosts_now)
   done

@@ -8,7 +8,7 @@
 # ---- a set ----------------------------------------------------------------------------------------------------------
 
 # Starts an empty set. $1: shared or per-pod. Variables that a case may change before: SET, DATABASE, DB_USER,
-# REPLICATION_USER and the three passwords.
+# REPLICATION_USER, the three passwords, DOMAIN.
 new_set() {
   LAYOUT=${1:-per-pod}
   S=$WORK/sets/$CASE
@@ -21,7 +21,7 @@ new_set() {
   write_secret replication "$REPLICATION_PASSWORD"
   write_secret user "$USER_PASSWORD"
   : >"$S/hosts"
-  printf 'search default.svc.cluster.test svc.cluster.test cluster.test\noptions ndots:5\n' >"$S/resolv.conf"
+  printf 'search %s\noptions ndots:5\n' "${DOMAIN:-example.test}" >"$S/resolv.conf"
   MASTER= LIVING=
   write_hosts
 }
@@ -39,15 +39,14 @@ write_secret() {
 write_hosts() {
   {
     echo '127.0.0.1 localhost'
-    local n name
+    local n domain=${DOMAIN:+.$DOMAIN.}
     for n in $LIVING; do
-      for name in "$SET-$n.$SET.default.svc.cluster.test." "$SET.default.svc.cluster.test."; do
-        echo "$(address "$n") $name"
-      done
+      echo "$(address "$n") $SET-$n.$SET$domain"
+      echo "$(address "$n") $SET$domain"
     done
     local master=$NET.1
     [ -z "$MASTER" ] || master=$(address "$MASTER")
-    [ "$MASTER" = none ] || echo "$master $SET-master.default.svc.cluster.test."
+    [ "$MASTER" = none ] || echo "$master $SET-master$domain"
   } >"$S/hosts"
 }
 
@@ -87,7 +86,7 @@ pod_up() {
   chmod 0666 "$pod/termination-log"
   POD_ENV=(PATH="$POD_PATH" POD_NAME="$SET-$n" PGSET_SET="$SET" PGSET_SERVICE="$SET" PGSET_MASTER_SERVICE="$SET-master"
     PGSET_DATABASE="$DATABASE" PGSET_USER="$DB_USER" PGSET_REPLICATION_USER="$REPLICATION_USER" PGSET_MAX_MEMBERS=4)
-  rm -f "$pod/exit" "$pod/init"
+  rm -f "$pod/exit" "$pod/init" "$pod/unshare"
   local sandbox
   sandbox=$(cat "$pod/sandbox")
   (
@@ -103,6 +102,7 @@ pod_up() {
 # The container's process 1, as seen from here.
 pod_find_init() {
   local pod=$S/pods/$1 unshare
+  INIT=
   [ ! -e "$pod/exit" ] || return 0
   unshare=$(cat "$pod/unshare" 2>/dev/null) || return 1
   read -r INIT <"/proc/$unshare/task/$unshare/children"
@@ -206,6 +206,13 @@ wait_ready() {
   done
 }
 
+# Limits what pod $1 sends, to catch a clone in the middle: $2 as tc says it, or nothing for no limit.
+pod_rate() {
+  local device=(nsenter -t "$(cat "$S/pods/$1/sandbox")" -n tc qdisc)
+  "${device[@]}" del dev eth0 root 2>/dev/null
+  [ -z "${2-}" ] || "${device[@]}" add dev eth0 root tbf rate "$2" burst 1mb latency 100ms
+}
+
 # SQL as the superuser over the pod's socket.
 pod_sql() {
   local n=$1
@@ -251,7 +258,7 @@ wait_until() {
   shift 2
   until "$@"; do
     [ "$(milliseconds)" -lt "$deadline" ] || fail "waited in vain: $what"
-    sleep 0.02
+    sleep 0.05
   done
 }
 

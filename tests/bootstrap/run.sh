@@ -56,7 +56,7 @@ world() {
   WORK=$WORK/$MAJOR-$SCRIPTS_SH
   mkdir -p "$WORK/sets" "$WORK/logs"
   LINKS=0
-  RUN_UID=999 WITHOUT_NAME=''
+  RUN_UID=999 WITHOUT_NAME='' DOMAIN=default.svc.cluster.test
   SET=pgset DATABASE=userdb DB_USER=testuser REPLICATION_USER=primaryuser
   SUPERUSER_PASSWORD=super-1 REPLICATION_PASSWORD=repl-2 USER_PASSWORD=user-3
   # shellcheck source=tests/bootstrap/pods.sh
@@ -80,11 +80,21 @@ world() {
   done
 }
 
+# A case that takes longer than any should is stuck: it fails with a list of what was running.
 run_case() {
   (
     trap end_set EXIT
+    trap 'ps -eo pid,ppid,etimes,args --forest; fail "stuck"' TERM
     "$CASE" || exit 1
-  ) >"$WORK/logs/$CASE" 2>&1
+  ) >"$WORK/logs/$CASE" 2>&1 &
+  local case=$! limit=60
+  [ "$CASE" != killed ] || limit=3600
+  (sleep "$limit" && kill -TERM "$case") &
+  local watchdog=$!
+  wait "$case"
+  local code=$?
+  kill "$watchdog" 2>/dev/null
+  return "$code"
 }
 
 # What a case wants to be printed besides "ok".
