@@ -59,7 +59,8 @@ bare_build() {
   need_root "a cluster without Docker"
   need_packages etcd=etcd-server containerd=containerd runc=runc iptables=iptables ip=iproute2 ss=iproute2 \
     conntrack=conntrack openssl=openssl python3=python3 curl=curl mmdebstrap=mmdebstrap \
-    /usr/lib/cni/ptp=containernetworking-plugins /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+    /etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/lib/cni/ptp=containernetworking-plugins \
+    /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
   build_programs
   local image
   for image in $(all_images); do build_image "$image"; done
