@@ -65,7 +65,7 @@ build_programs() {
 build_kubernetes() {
   [ ! -x "$KUBERNETES/kubelet" ] || return 0
   need_go
-  need_space "$(go env GOCACHE)" 4000 "building Kubernetes"
+  need_space "$(go env GOCACHE)" 5000 "building Kubernetes"
   need_space "$CACHE" 1000 "building Kubernetes"
   local new=$CACHE/new.kubernetes name
   rm -rf "$new"
