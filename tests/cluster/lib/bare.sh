@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # The other parts use and set these.
 # The cluster without Docker: one node made of plain processes on this machine.
 #
 # The node has an address of its own on the loopback interface, and everything listens there or on a loopback address of
@@ -24,8 +25,8 @@ CONTAINERD_SOCKET=$RUN/containerd.sock
 COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler no-registry containerd kubelet kube-proxy coredns
   local-path-provisioner)
 # Every port the components listen on, with its address, for saying who has one already.
-PORTS=("$LOCAL_IP:2379" "$LOCAL_IP:2380" "$LOCAL_IP:5000" "$LOCAL_IP:8181" "$LOCAL_IP:10249" "$NODE_IP:53" "$NODE_IP:6443"
-  "$NODE_IP:10250" "$NODE_IP:10256" "$NODE_IP:10257" "$NODE_IP:10259")
+PORTS=("$LOCAL_IP:2379" "$LOCAL_IP:2380" "$LOCAL_IP:5000" "$LOCAL_IP:8181" "$LOCAL_IP:10249" "$NODE_IP:53"
+  "$NODE_IP:6443" "$NODE_IP:10250" "$NODE_IP:10256" "$NODE_IP:10257" "$NODE_IP:10259")
 
 bare_up() {
   if bare_is_well; then
@@ -59,7 +60,8 @@ bare_build() {
   need_root "a cluster without Docker"
   need_packages etcd=etcd-server containerd=containerd runc=runc iptables=iptables ip=iproute2 ss=iproute2 \
     conntrack=conntrack openssl=openssl python3=python3 curl=curl mmdebstrap=mmdebstrap \
-    /usr/lib/cni/ptp=containernetworking-plugins /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+    /etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/lib/cni/ptp=containernetworking-plugins \
+    /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
   build_programs
   local image
   for image in $(all_images); do build_image "$image"; done

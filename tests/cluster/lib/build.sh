@@ -22,6 +22,7 @@ need_packages() {
   type -P apt-get >/dev/null || die "these are missing: ${missing[*]}" \
     "install them, or use kind (with Docker), or set PGSET_TEST_KUBECONFIG to a cluster you have" \
     "the cluster without Docker is made of Debian's packages, so it needs Debian or a child of it"
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
   need_root "installing ${missing[*]}"
   need_apt_lists
   slowly "installing ${missing[*]}" "$CACHE/log/apt-install.log" \
@@ -31,7 +32,7 @@ need_packages() {
 # A fresh machine has no package lists yet.
 need_apt_lists() {
   if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null; then
-    slowly "apt-get update" "$CACHE/log/apt-update.log" apt-get update
+    slowly "apt-get update" "$CACHE/log/apt-update.log" apt-get update -o APT::Update::Error-Mode=any
   fi
 }
 
@@ -64,12 +65,12 @@ build_programs() {
 build_kubernetes() {
   [ ! -x "$KUBERNETES/kubelet" ] || return 0
   need_go
-  need_space "$(go env GOCACHE)" 4000 "building Kubernetes"
+  need_space "$(go env GOCACHE)" 5000 "building Kubernetes"
   need_space "$CACHE" 1000 "building Kubernetes"
   local new=$CACHE/new.kubernetes name
   rm -rf "$new"
   mkdir -p "$new"
-  slowly "building Kubernetes $KUBERNETES_VERSION from its Go modules; once, 8 min on 2 cores" \
+  slowly "building Kubernetes $KUBERNETES_VERSION from its Go modules (once; 8 min on 2 cores)" \
     "$CACHE/log/kubernetes.log" env -C "$HERE/kubernetes" CGO_ENABLED=0 \
     go build -buildvcs=false -ldflags="$GO_LDFLAGS" -o "$new/kubernetes" .
   for name in "${KUBERNETES_PROGRAMS[@]}"; do ln -s kubernetes "$new/$name"; done
@@ -83,7 +84,7 @@ build_local_path() {
   local new=$CACHE/new.local-path
   rm -rf "$new"
   mkdir -p "$new"
-  slowly "building local-path-provisioner $LOCAL_PATH_VERSION; once, 3 min on 2 cores" \
+  slowly "building local-path-provisioner $LOCAL_PATH_VERSION (once; 3 min on 2 cores)" \
     "$CACHE/log/local-path-provisioner.log" env CGO_ENABLED=0 GOBIN="$new" GOFLAGS=-buildvcs=false \
     go install -ldflags='-s -w' "github.com/rancher/local-path-provisioner@$LOCAL_PATH_VERSION"
   rm -rf "$LOCAL_PATH"

@@ -72,7 +72,7 @@ slowly() {
 # A signal may arrive while a command's output is being thrown away; its message must not be.
 exec 8>&2
 interrupted() {
-  trap '' INT TERM
+  trap '' INT TERM HUP
   if [ -n "$JOB" ] && kill -TERM -- "-$JOB" 2>/dev/null; then
     wait_until 10 job_is_gone || kill -KILL -- "-$JOB" 2>/dev/null || true
   fi
@@ -80,7 +80,7 @@ interrupted() {
   exit 130
 }
 job_is_gone() { ! kill -0 -- "-$JOB" 2>/dev/null; }
-trap interrupted INT TERM
+trap interrupted INT TERM HUP
 
 # Nothing may fail without a word.
 set -E

@@ -91,6 +91,7 @@ run_component() {
       launch kube-controller-manager "$KUBERNETES/kube-controller-manager" --kubeconfig="$KUBECONFIG_FILE" \
         --bind-address="$NODE_IP" --leader-elect=false --use-service-account-credentials \
         --service-account-private-key-file="$STATE/pki/service-accounts.key" --root-ca-file="$STATE/pki/ca.crt" \
+        --cluster-signing-cert-file="$STATE/pki/ca.crt" --cluster-signing-key-file="$STATE/pki/ca.key" \
         --allocate-node-cidrs=false --cluster-cidr="$POD_CIDR" --kube-api-qps=200 --kube-api-burst=400
       ;;
     kube-scheduler)

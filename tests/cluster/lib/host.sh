@@ -162,7 +162,7 @@ bare_unmount() {
   done
   awk -v state="$STATE/" -v run="$RUN/" 'index($5, state) == 1 || index($5, run) == 1 { print $5 }' /proc/self/mountinfo |
     sort -r | while read -r folder; do
-    umount "$folder" 2>/dev/null || umount -l "$folder" || say "cannot unmount $folder"
+    umount "$folder" 2>/dev/null || umount -l "$folder" || die "cannot unmount $folder"
   done
   # Without its records an image store is of no use.
   if [ -z "$(ls "$STATE/imported" 2>/dev/null)" ]; then rm -rf "$STATE/containerd"; fi

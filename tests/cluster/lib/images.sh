@@ -87,7 +87,7 @@ build_postgres() {
   while read -r option; do options+=(--aptopt="$option"); done \
     < <(apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy | grep -v ' "";' || true)
   # In a mount namespace, so that what mmdebstrap mounts in the new root is gone with it, however it ends.
-  slowly "building the PostgreSQL $version image from Debian's $suite; once, about 1 min" \
+  slowly "building the PostgreSQL $version image from Debian's $suite (once; 1 min)" \
     "$CACHE/log/postgres-$version.log" unshare --mount \
     "$HERE/postgres-image.sh" "$version" "$suite" "$mirror" "docker.io/library/postgres:$version" "$file" "${options[@]}"
 }

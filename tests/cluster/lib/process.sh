@@ -9,19 +9,23 @@ is_running() {
     2>/dev/null && [ "${recorded[*]}" = "${actual[*]}" ]
 }
 
-# launch NAME COMMAND: nothing when it runs already. The child records its own PID before it becomes the command, so
+# launch NAME COMMAND: nothing when it runs already; one that was started with other flags makes place. The child records its own PID before it becomes the command, so
 # there is no moment at which it runs unrecorded.
 launch() {
-  local name=$1
+  local name=$1 recorded
   shift
-  if is_running "$name"; then return; fi
+  if is_running "$name"; then
+    mapfile -d '' recorded <"$RUN/$name.argv"
+    if [ "${recorded[*]}" = "$*" ]; then return; fi
+    halt "$name"
+  fi
   mkdir -p "$RUN" "$LOGS"
   if [ -f "$LOGS/$name.log" ]; then mv "$LOGS/$name.log" "$LOGS/$name.log.1"; fi
   (
-    trap '' INT
+    trap '' INT HUP
     printf '%s\0' "$@" >"$RUN/$name.argv"
     echo "$BASHPID" >"$RUN/$name.pid"
-    trap - INT TERM
+    trap - INT TERM HUP
     exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null 8>&- 9>&-
   ) &
   local child=$! tries=0
