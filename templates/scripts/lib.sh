@@ -91,8 +91,9 @@ member_host() {
 }
 master_host=$PGSET_MASTER_SERVICE$domain
 
-# Every host where the primary may be, now or later: the member $1 first if given, then pgset-master, which follows a
-# switchover, then every name a member can have. libpq skips names that do not exist, so members may come later.
+# Hosts where the primary may be, now or later: the member $1 first if given, then pgset-master, which follows a switchover,
+# then the names members can have, from 0 on. libpq skips names that do not exist, so members may come later. As many as
+# fit: PostgreSQL cuts off what a standby connects with after 1023 bytes, and pgset-master leads to any member left out.
 all_hosts() {
   hosts=
   [ -z "$1" ] || [ "$1" = "$POD_NAME" ] || hosts=$(member_host "$1"),
@@ -100,7 +101,9 @@ all_hosts() {
   n=0
   while [ "$n" -lt "$PGSET_MAX_MEMBERS" ]; do
     member=$PGSET_SET-$n
-    [ "$member" = "$POD_NAME" ] || [ "$member" = "$1" ] || hosts=$hosts,$(member_host "$member")
+    host=$(member_host "$member")
+    [ $((${#hosts} + ${#host})) -lt 640 ] || break
+    [ "$member" = "$POD_NAME" ] || [ "$member" = "$1" ] || hosts=$hosts,$host
     n=$((n + 1))
   done
   printf '%s' "$hosts"
@@ -122,10 +125,11 @@ hosts_now() {
   printf '%s' "$hosts$master_host"
 }
 
-# A connection string for the replication user: $1 hosts, $2 read-write or any.
+# A connection string for the replication user: $1 hosts, $2 read-write or any. A standby does not heed connect_timeout; the
+# TCP one keeps it from waiting a minute for the address of a pod that is gone.
 conninfo() {
   printf '%s' "host=$(quoted "$1") port=$PGSET_PORT user=$(quoted "$PGSET_REPLICATION_USER") passfile=$(quoted "$PGPASSFILE")" \
-    " dbname=postgres target_session_attrs=$2 connect_timeout=2 gssencmode=disable"
+    " dbname=postgres target_session_attrs=$2 connect_timeout=2 tcp_user_timeout=3000 gssencmode=disable"
 }
 
 # Asks the hosts $1 for a member that is $2 (read-write: the primary; any). Sets member_name, _host, _system, _timeline and
