@@ -1,0 +1,7 @@
+//! pgset on a real cluster, through the binary, asserting what a person sees.
+//!
+//! `PGSET_TEST_KUBECONFIG` names any cluster; without it `tests/cluster/cluster.sh up` makes one. Every test works in a
+//! namespace of its own and removes it. Tests that disturb the whole cluster (its API server) hold it alone.
+
+mod harness;
+mod up;
