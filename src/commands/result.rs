@@ -120,9 +120,9 @@ pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
     app.ui
         .hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
     app.ui.hint(&format!(
-        "{} · {} 3 · {}",
+        "{} · {} · {}",
         app.command("status", names),
-        app.command("scale", names),
+        app.command("scale 3", names),
         app.command("down", names)
     ));
 }

@@ -36,9 +36,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     say_changes(app, &names, &changes);
     if let Some(scaled) = changes.replicas.filter(|live| *live != i64::from(settings.replicas.get())) {
         app.ui.hint(&format!(
-            "the set keeps the {scaled} members it was scaled to; to change that: {} {}",
-            app.command("scale", &names),
-            settings.replicas.get()
+            "the set keeps the {scaled} members it was scaled to; to change that: {}",
+            app.command(&format!("scale {}", settings.replicas.get()), &names)
         ));
     }
 

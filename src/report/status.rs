@@ -83,7 +83,8 @@ impl StatusView {
             namespace: seen.namespace.clone(),
             healthy: health.is_healthy(),
             word: health.word,
-            postgres_version: any.map(|server| server.version.clone()),
+            // Without the packager's words behind it: `17.6 (Debian 17.6-1)`.
+            postgres_version: any.and_then(|server| server.version.split(' ').next()).map(str::to_owned),
             system_identifier: any.map(|server| server.system_identifier.clone()),
             image: container.and_then(|container| container.image.clone()),
             replicas: seen.wanted().unwrap_or(0),

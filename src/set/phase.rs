@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::Event;
+
+use super::findings::clean;
 use super::health::{Health, Unmet};
 use super::observation::{Observation, PodReading};
 
@@ -84,11 +87,15 @@ fn creating(seen: &Observation, member: &str, waiting: Option<&str>) -> String {
     }
 }
 
-/// The start script's phase as the probe of this container reported it last.
+/// The start script's phase as the probe of this container reported it last; what it said of the container before is
+/// history.
 fn script_says(seen: &Observation, member: &str) -> Option<String> {
-    let event = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy")).last()?;
-    let message = event.message.as_deref()?;
+    let state = seen.pod(member)?.container()?.state.as_ref()?;
+    let started = state.running.as_ref()?.started_at.as_ref().map(|time| time.0);
+    let of_this = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0) >= started;
+    let unhealthy = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy"));
+    let message = unhealthy.filter(of_this).last()?.message.as_deref()?;
     let words = message.split_once("probe failed: ").map_or(message, |(_, words)| words);
     let line = words.lines().find(|line| !line.trim().is_empty())?;
-    Some(line.trim().trim_start_matches("pgset: ").to_owned())
+    Some(clean(line.trim().trim_start_matches("pgset: ").trim_start_matches(&format!("{member} "))))
 }

@@ -7,13 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::findings::{self, Finding, ObjectRef};
+use super::findings::{self, Finding, ObjectRef, Severity};
 use super::health::{self, Health};
 use super::observation::{Observation, PodReading};
 use super::phase::{self, Phase};
 
 /// How often a wait with nothing new to say says that it still waits.
 const REMINDER: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long something that is merely waited for goes unmentioned: a claim is unbound and a pod unscheduled for an instant
+/// in every good start.
+const UNREMARKABLE: SignedDuration = SignedDuration::from_secs(10);
 
 /// One wait, from its beginning to its end.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Rollout {
     deadline: Timestamp,
     phases: BTreeMap<String, Phase>,
     told: BTreeSet<(&'static str, ObjectRef)>,
+    /// When a finding was met first.
+    met: BTreeMap<(&'static str, ObjectRef), Timestamp>,
     logs_read: BTreeSet<(String, i32)>,
     last_said: Timestamp,
 }
@@ -81,6 +87,7 @@ impl Rollout {
             deadline: since.saturating_add(timeout).unwrap_or(Timestamp::MAX),
             phases: BTreeMap::new(),
             told: BTreeSet::new(),
+            met: BTreeMap::new(),
             logs_read: BTreeSet::new(),
             last_said: since,
         }
@@ -100,10 +107,8 @@ impl Rollout {
         let found = findings::diagnose(seen, Some(self.since));
         let found_graces: Vec<Timestamp> = found.iter().filter_map(|finding| finding.fatal_from).collect();
         let mut events = self.phase_events(seen, &health);
-        for finding in &found {
-            if self.told.insert((finding.code, finding.object.clone())) {
-                events.push(Event::Found(finding.clone()));
-            }
+        for finding in self.worth_telling(&found, now) {
+            events.push(Event::Found(finding));
         }
         if !events.is_empty() {
             self.last_said = now;
@@ -122,8 +127,27 @@ impl Rollout {
         };
         let reminder = self.last_said.saturating_add(REMINDER).unwrap_or(Timestamp::MAX);
         let graces = found_graces.into_iter().filter(|from| *from > now);
-        let wake_at = graces.chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
+        let ripe = self.met.iter().filter(|(key, _)| !self.told.contains(*key));
+        let ripe = ripe.filter_map(|(_, met)| met.checked_add(UNREMARKABLE).ok());
+        let wake_at = graces.chain(ripe).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
         Step { events, relabel: relabel(seen), verdict, health, wake_at }
+    }
+
+    /// The findings that have not been told yet, but for those that are only waited for and young.
+    fn worth_telling(&mut self, found: &[Finding], now: Timestamp) -> Vec<Finding> {
+        let mut telling = Vec::new();
+        for finding in found {
+            let key = (finding.code, finding.object.clone());
+            let met = *self.met.entry(key.clone()).or_insert(now);
+            let young = finding.severity == Severity::Waiting && now.duration_since(met) < UNREMARKABLE;
+            if !young && self.told.insert(key) {
+                telling.push(finding.clone());
+            }
+        }
+        // What is over and comes back is young again.
+        self.met
+            .retain(|(code, object), _| found.iter().any(|finding| finding.code == *code && finding.object == *object));
+        telling
     }
 
     fn phase_events(&mut self, seen: &Observation, health: &Health) -> Vec<Event> {
