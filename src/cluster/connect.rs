@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::{HeaderValue, USER_AGENT};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -31,6 +32,8 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // A quiet watch is no dead connection: only connecting is bounded, each request's end is its caller's business.
         config.read_timeout = None;
+        // So that the API server's audit log says who it was.
+        config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("pgset/", env!("CARGO_PKG_VERSION")))));
         config.write_timeout = None;
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| {

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::{ApiFailure, Cluster};
+use crate::manifests::Object;
 
 /// The Secret `NAME-passwords`.
 #[derive(Clone)]
@@ -23,6 +24,14 @@ impl SetSecret {
         let what = || format!("failed to read Secret {name} in namespace {namespace}");
         let secret = secrets.get_opt(name).await.map_err(|error| ApiFailure::new(what(), &error))?;
         Ok(secret.map(|secret| Self::from_object(&secret)))
+    }
+
+    /// The passwords in a Secret that is about to be made.
+    #[must_use]
+    pub fn of(object: &Object) -> Self {
+        let data = object.body["stringData"].as_object().into_iter().flatten();
+        let values = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        Self { values: values.collect() }
     }
 
     fn from_object(secret: &Secret) -> Self {

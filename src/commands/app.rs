@@ -1,10 +1,12 @@
 //! What every command starts from: the terminal, the common flags, the way to the cluster.
 
+use std::cell::RefCell;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{Color, Common};
 use crate::cluster::{Cluster, context_namespace};
-use crate::error::Outcome;
+use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::{ColorChoice, Ui, UiOptions};
 use crate::settings::{self, Env, SettingsFile, Target, Timeout};
@@ -15,6 +17,8 @@ pub struct App {
     pub common: Common,
     pub env: Env,
     pub started: Timestamp,
+    /// What an interrupt means at this point of the command, and what to do then.
+    on_interrupt: RefCell<(&'static str, Option<String>)>,
 }
 
 impl App {
@@ -26,7 +30,13 @@ impl App {
             Color::Never => ColorChoice::Never,
         };
         let ui = Ui::resolve(UiOptions { color, quiet: common.quiet });
-        Self { ui, common, env: Env::from_process(), started: Timestamp::now() }
+        Self {
+            ui,
+            common,
+            env: Env::from_process(),
+            started: Timestamp::now(),
+            on_interrupt: RefCell::new(("interrupted before anything was changed", None)),
+        }
     }
 
     /// The set a command without settings flags is about, and its cluster.
@@ -40,6 +50,22 @@ impl App {
         let target = settings::target(&self.common, &self.env, &file, namespace.as_deref());
         let target = target.map_err(|problems| settings::failure(&problems))?;
         Ok((target, Cluster::connect(&connection).await?))
+    }
+
+    /// From here on, an interrupt means this; an empty text is not shown.
+    pub fn when_interrupted(&self, text: &'static str, hint: impl Into<Option<String>>) {
+        *self.on_interrupt.borrow_mut() = (text, hint.into());
+    }
+
+    /// How the command fails when it is interrupted now.
+    #[must_use]
+    pub fn interrupted(&self) -> Failure {
+        let (text, hint) = self.on_interrupt.borrow().clone();
+        let failure = Failure::new(Kind::Interrupted, text);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 
     /// A command line for the same set, for hints.

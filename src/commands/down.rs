@@ -12,7 +12,6 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::follow::interrupted;
 use super::state;
 use crate::cli::{DownArgs, ResultFormat};
 use crate::cluster::{Applier, Cleaner, Cluster, Deleter, Watch, look, sets_named};
@@ -71,11 +70,7 @@ pub async fn run(app: &App, args: DownArgs) -> Outcome {
             ),
         )
     };
-    tokio::select! {
-        done = timeout(limit, removal.run(args.output)) => done.map_err(unfinished)?,
-        () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted: what is deleted is deleted, the rest is as it was")
-            .hint(format!("go on: {}", app.command("down", &names)))),
-    }
+    timeout(limit, removal.run(args.output)).await.map_err(unfinished)?
 }
 
 struct Removal<'a> {
@@ -106,6 +101,10 @@ impl Removal<'_> {
         let stays = self.stays(&storage, &keep);
         self.confirm(&objects, &storage, &stays, seen.pods.len())?;
 
+        self.app.when_interrupted(
+            "interrupted: what is deleted stays deleted, the rest is as it was",
+            format!("go on: {}", self.app.command("down", self.names)),
+        );
         let mut deleted = Vec::new();
         self.stateful_set_and_pods(&mut objects, &mut deleted).await?;
         self.all(&objects, &mut deleted).await?;

@@ -34,19 +34,18 @@ pub struct Follower<'a> {
     pub names: &'a Names,
     pub since: Timestamp,
     pub timeout: SignedDuration,
+    /// The set's passwords, where they are known already.
+    pub secret: Option<SetSecret>,
 }
 
 impl Follower<'_> {
     /// Follows the set to its end; live progress goes to stderr.
     ///
     /// # Errors
-    /// Interrupted, or the API server refuses to be watched.
+    /// The API server refuses to be watched, or does not answer in time.
     pub async fn follow(&self) -> Outcome<Followed> {
         let mut reporter = reporter(&self.app.ui);
-        let followed = tokio::select! {
-            followed = self.run(reporter.as_mut()) => followed,
-            () = interrupted() => Err(self.interrupted()),
-        };
+        let followed = self.run(reporter.as_mut()).await;
         reporter.finish();
         followed
     }
@@ -54,11 +53,7 @@ impl Follower<'_> {
     async fn run(&self, reporter: &mut dyn Reporter) -> Outcome<Followed> {
         let (set, namespace) = (self.names.set(), self.names.namespace());
         let watch = Watch::start(self.cluster, namespace, set);
-        let passwords = self.names.passwords();
-        let (secret, listed) = futures::join!(
-            SetSecret::read(self.cluster, namespace, &passwords),
-            self.within_deadline(watch.complete()),
-        );
+        let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
         let mut asker = Asker::new(self.cluster, namespace, self.password(secret)?);
         let mut rollout = Rollout::new(self.since, self.timeout);
@@ -96,6 +91,13 @@ impl Follower<'_> {
                 () = watch.changed() => {}
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    async fn secret(&self) -> Result<Option<SetSecret>, ApiFailure> {
+        match &self.secret {
+            Some(secret) => Ok(Some(secret.clone())),
+            None => SetSecret::read(self.cluster, self.names.namespace(), &self.names.passwords()).await,
         }
     }
 
@@ -147,11 +149,6 @@ impl Follower<'_> {
         }
         Ok(())
     }
-
-    fn interrupted(&self) -> Failure {
-        Failure::new(Kind::Interrupted, "interrupted: nothing is undone, the set goes on starting by itself")
-            .hint(format!("wait again: {}", self.app.command("wait", self.names)))
-    }
 }
 
 fn tell_trouble(reporter: &mut dyn Reporter, before: &mut Option<String>, now: Option<String>, waited: SignedDuration) {
@@ -163,18 +160,6 @@ fn tell_trouble(reporter: &mut dyn Reporter, before: &mut Option<String>, now: O
         _ => {}
     }
     *before = now;
-}
-
-/// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
-pub async fn interrupted() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 impl Followed {

@@ -4,6 +4,7 @@ mod app;
 mod ask;
 mod down;
 mod follow;
+mod passwords;
 pub mod render;
 mod result;
 mod scale;
@@ -25,7 +26,12 @@ pub fn run(cli: Cli) -> u8 {
     // One thread: pgset waits far more than it works, and starts sooner without others.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(&app, cli.command)),
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                outcome = dispatch(&app, cli.command) => outcome,
+                () = interrupted() => Err(app.interrupted()),
+            }
+        }),
         Err(error) => Err(Failure::error(format!("failed to start: {error}"))),
     };
     match outcome {
@@ -46,5 +52,17 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
+    }
+}
+
+/// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
+async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }

@@ -46,8 +46,18 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         changes.push(format!("scaled StatefulSet {} from {current} to {wanted}", names.statefulset()));
         app.ui.say(&changes.join(", "));
     }
-    let follower =
-        Follower { app, cluster: &cluster, names: &names, since: app.started, timeout: patience(target.timeout) };
+    app.when_interrupted(
+        "interrupted: nothing is undone, and the set goes on by itself",
+        format!("wait for it: {}", app.command("wait", &names)),
+    );
+    let follower = Follower {
+        app,
+        cluster: &cluster,
+        names: &names,
+        since: app.started,
+        timeout: patience(target.timeout),
+        secret: None,
+    };
     let followed = follower.follow().await?;
     let (cluster, names, followed) = (&cluster, &names, &followed);
     finish(Finish { app, cluster, names, followed, command: "scale", output: args.output, changes }).await

@@ -8,7 +8,6 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::Asker;
-use super::follow::interrupted;
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::cluster::{Cluster, Members, SetSecret, Watch, look, sets_named};
 use crate::error::{Failure, Kind, Outcome};
@@ -98,7 +97,7 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let mut asker = Asker::new(cluster, namespace, password);
     let mut seen =
         Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
-    let mut interrupted = std::pin::pin!(interrupted());
+    app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
         if seen.stateful_set.is_none() {
@@ -111,7 +110,6 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         tokio::select! {
             () = watch.changed() => {}
             () = sleep(LIVE) => {}
-            () = &mut interrupted => return verdict(&view),
         }
     }
 }

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::app::{App, patience};
 use super::follow::Follower;
+use super::passwords::passwords;
 use super::result::{Finish, finish};
-use super::state;
 use crate::cli::UpArgs;
-use crate::cluster::{ApiFailure, Applier, Cluster, Need, Problem, SetSecret, context_namespace, describe, preflight};
+use crate::cluster::{ApiFailure, Applier, Cluster, Need, Problem, context_namespace, describe, preflight};
 use crate::error::{Failure, Outcome};
-use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Passwords, Templates, passwords_secret, render};
+use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
 use crate::set::plan::{Change, change, foreign_owner, keep_replicas};
-use crate::settings::{self, GivenPasswords, Inputs, Password, Resolved, Settings, SettingsFile, ThisMachine};
+use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, ThisMachine};
 
 /// Brings the set up.
 ///
@@ -28,11 +28,13 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
 
     check(&cluster, &settings, &manifests).await?;
     let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
-    let (planned, secret) = tokio::select! {
-        both = try_join(plan(&cluster, &names, &settings, &templates, manifests), passwords) => both?,
-        () = super::follow::interrupted() => return Err(Failure::new(crate::error::Kind::Interrupted, "interrupted before anything was changed")),
-    };
-    let changes = apply(&cluster, planned, secret).await?;
+    let planned = plan(&cluster, &names, &settings, &templates, manifests);
+    let (planned, (secret, new_secret)) = try_join(planned, passwords).await?;
+    app.when_interrupted(
+        "interrupted: nothing is undone, and the set goes on starting by itself",
+        format!("wait for it: {}, or repeat: {}", app.command("wait", &names), app.command("up", &names)),
+    );
+    let changes = apply(&cluster, planned, new_secret).await?;
     say_changes(app, &names, &changes);
     if let Some(scaled) = changes.replicas.filter(|live| *live != i64::from(settings.replicas.get())) {
         app.ui.hint(&format!(
@@ -41,7 +43,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         ));
     }
 
-    let follower = Follower { app, cluster: &cluster, names: &names, since: app.started, timeout: patience(timeout) };
+    let (since, timeout) = (app.started, patience(timeout));
+    let follower = Follower { app, cluster: &cluster, names: &names, since, timeout, secret: Some(secret) };
     let followed = follower.follow().await?;
     finish(Finish {
         app,
@@ -237,56 +240,6 @@ async fn keep_what_is_live(
         match planned.iter_mut().find(|old| old.object.kind == one.object.kind && old.object.name == one.object.name) {
             Some(old) => *old = one,
             None => planned.push(one),
-        }
-    }
-    Ok(())
-}
-
-// ---- passwords ------------------------------------------------------------------------------------------------------
-
-/// The Secret to create; `None` when there is one already, which is never overwritten.
-async fn passwords(cluster: &Cluster, names: &Names, settings: &Settings) -> Outcome<Option<Object>> {
-    let (namespace, secret) = (names.namespace(), names.passwords());
-    let given = &settings.passwords;
-    if let Some(existing) = SetSecret::read(cluster, namespace, &secret).await? {
-        check_given(&existing, given, &secret, namespace)?;
-        return Ok(None);
-    }
-    let known = state::read(cluster, names).await?;
-    if known.system_identifier.is_some() {
-        return Err(Failure::refused(format!(
-            "Secret {secret} in namespace {namespace} is gone, but the set has a database, which knows only the old passwords"
-        ))
-        .hint(format!("put it back from a backup: kubectl -n {namespace} apply -f SECRET.yaml"))
-        .hint(format!("or, if the data may go as well: pgset down --delete-data --name {} -n {namespace}", names.set())));
-    }
-    let or_new = |given: &Option<Password>| given.clone().map_or_else(Password::generate, Ok);
-    let passwords = Passwords {
-        superuser: or_new(&given.superuser)?,
-        replication: or_new(&given.replication)?,
-        user: or_new(&given.user)?,
-    };
-    Ok(Some(passwords_secret(settings, &passwords)))
-}
-
-/// Passwords from the environment are for new sets; for others they must be what the set has.
-fn check_given(existing: &SetSecret, given: &GivenPasswords, secret: &str, namespace: &str) -> Outcome {
-    let pairs = [
-        ("superuser", "PG_ROOT_PASSWORD", &given.superuser),
-        ("replication", "PG_MASTER_PASSWORD", &given.replication),
-        ("user", "PG_PASSWORD", &given.user),
-    ];
-    for (key, variable, given) in pairs {
-        if let Some(given) = given
-            && existing.get(key) != Some(given.reveal())
-        {
-            return Err(Failure::refused(format!(
-                "{variable} differs from the set's password: Secret {secret} in namespace {namespace} keeps the one the database knows"
-            ))
-            .hint(format!("unset {variable} to go on with the set's own"))
-            .hint(format!(
-                "to change it: ALTER ROLE … PASSWORD in the database first, then the Secret's key {key}: kubectl -n {namespace} edit secret {secret}"
-            )));
         }
     }
     Ok(())

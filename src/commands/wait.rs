@@ -19,8 +19,18 @@ pub async fn run(app: &App, args: WaitArgs) -> Outcome {
     if look(&cluster, names.namespace(), names.set()).await?.stateful_set.is_none() {
         return Err(no_such_set(&cluster, &names).await);
     }
-    let follower =
-        Follower { app, cluster: &cluster, names: &names, since: app.started, timeout: patience(target.timeout) };
+    app.when_interrupted(
+        "interrupted: nothing is undone, and the set goes on by itself",
+        format!("wait for it: {}", app.command("wait", &names)),
+    );
+    let follower = Follower {
+        app,
+        cluster: &cluster,
+        names: &names,
+        since: app.started,
+        timeout: patience(target.timeout),
+        secret: None,
+    };
     let followed = follower.follow().await?;
     let changes = Vec::new();
     let (cluster, names, followed) = (&cluster, &names, &followed);

@@ -146,3 +146,10 @@ impl Reporter for Live {
         self.members.clear();
     }
 }
+
+/// However the wait ends, nothing goes on drawing.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -29,6 +29,8 @@ pub struct Rollout {
     /// When a finding was met first.
     met: BTreeMap<(&'static str, ObjectRef), Timestamp>,
     logs_read: BTreeSet<(String, i32)>,
+    /// Labels asked for and not yet seen; asking twice would be one request too many.
+    relabelled: Vec<Relabel>,
     last_said: Timestamp,
 }
 
@@ -89,6 +91,7 @@ impl Rollout {
             told: BTreeSet::new(),
             met: BTreeMap::new(),
             logs_read: BTreeSet::new(),
+            relabelled: Vec::new(),
             last_said: since,
         }
     }
@@ -130,7 +133,10 @@ impl Rollout {
         let ripe = self.met.iter().filter(|(key, _)| !self.told.contains(*key));
         let ripe = ripe.filter_map(|(_, met)| met.checked_add(UNREMARKABLE).ok());
         let wake_at = graces.chain(ripe).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
-        Step { events, relabel: relabel(seen), verdict, health, wake_at }
+        let wanted = relabel(seen);
+        let relabel = wanted.iter().filter(|one| !self.relabelled.contains(one)).cloned().collect();
+        self.relabelled = wanted;
+        Step { events, relabel, verdict, health, wake_at }
     }
 
     /// The findings that have not been told yet, but for those that are only waited for and young.
