@@ -30,6 +30,13 @@ impl ApiFailure {
         Self { what, code, reason, message: status.message.clone() }
     }
 
+    /// The work ended before there was an answer.
+    #[must_use]
+    pub fn interrupted(what: &str) -> Self {
+        let message = "ended before there was an answer".to_owned();
+        Self { what: what.to_owned(), code: None, reason: String::new(), message }
+    }
+
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.code == Some(404)

@@ -13,10 +13,10 @@ use super::{ApiFailure, Cluster};
 use crate::set::Observation;
 use crate::set::plan::MANAGED_BY;
 
-/// Everything the API server knows of the set, asked in one go.
+/// Everything the API server knows of the set but its events, asked in one go.
 ///
 /// # Errors
-/// The API server refuses one of the kinds (events excepted) or does not answer.
+/// The API server refuses one of the kinds or does not answer.
 pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Observation, ApiFailure> {
     let app = ListParams::default().labels(&format!("app={name}"));
     let services = format!("kubernetes.io/service-name in ({name}-master,{name}-replica)");
@@ -28,19 +28,13 @@ pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Obse
     let pods: Api<Pod> = Api::namespaced(client(), namespace);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client(), namespace);
     let slices: Api<EndpointSlice> = Api::namespaced(client(), namespace);
-    let events: Api<Event> = Api::namespaced(client(), namespace);
-    let everything = ListParams::default();
     let of_services = ListParams::default().labels(&services);
-    let (stateful_set, pods, claims, slices, events) = try_join!(
+    let (stateful_set, pods, claims, slices) = try_join!(
         sets.get_opt(name).map_err(failed("statefulsets")),
         pods.list(&app).map_err(failed("pods")),
         claims.list(&app).map_err(failed("persistentvolumeclaims")),
         slices.list(&of_services).map_err(failed("endpointslices")),
-        // Events explain, but nothing rests on them: a user who may not read them still gets a status.
-        async { Ok(events.list(&everything).await.map(|list| list.items).unwrap_or_default()) },
     )?;
-    let mut events: Vec<Event> = events.into_iter().filter(|event| concerns(name, event)).collect();
-    events.sort_by_key(happened);
     Ok(Observation {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
@@ -48,9 +42,18 @@ pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Obse
         pods: pods.items,
         claims: claims.items,
         endpoint_slices: slices.items,
-        events,
         ..Observation::default()
     })
+}
+
+/// What happened to the set and its members, oldest first: needed only when something is wrong. Events explain, but
+/// nothing rests on them, so a user who may not read them simply gets none.
+pub async fn look_at_events(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Event> {
+    let events: Api<Event> = Api::namespaced(cluster.client.clone(), namespace);
+    let listed = events.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    let mut events: Vec<Event> = listed.into_iter().filter(|event| concerns(name, event)).collect();
+    events.sort_by_key(happened);
+    events
 }
 
 /// The namespaces in which a set of this name lives, as far as the user may see.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::join_all;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
 
-use crate::cluster::{Cluster, tunnel};
+use crate::cluster::{ApiFailure, Cluster, tunnel};
 use crate::postgres::Session;
 use crate::set::observation::{Answer, Asking, Observation};
 
@@ -15,6 +17,8 @@ pub struct Asker {
     /// `None` when the passwords may not be read: nobody can be asked then.
     password: Option<String>,
     sessions: HashMap<String, Session>,
+    /// Tunnels opened ahead, before it was known whether they are needed.
+    ahead: HashMap<String, JoinHandle<Result<DuplexStream, ApiFailure>>>,
 }
 
 /// Why a member could not be asked.
@@ -27,7 +31,29 @@ enum Trouble {
 impl Asker {
     #[must_use]
     pub fn new(cluster: &Cluster, namespace: &str, password: Option<String>) -> Self {
-        Self { cluster: cluster.clone(), namespace: namespace.to_owned(), password, sessions: HashMap::new() }
+        Self {
+            cluster: cluster.clone(),
+            namespace: namespace.to_owned(),
+            password,
+            sessions: HashMap::new(),
+            ahead: HashMap::new(),
+        }
+    }
+
+    /// Opens tunnels to members that probably exist, while the rest is still being looked up: the way through the API
+    /// server and the kubelet takes longer than anything else of a status. A member that is not there costs one answer.
+    pub fn open_ahead(&mut self, members: impl IntoIterator<Item = String>) {
+        for member in members {
+            let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
+            let pod = member.clone();
+            let opening = tokio::spawn(async move { tunnel(&cluster, &namespace, &pod).await });
+            self.ahead.insert(member, opening);
+        }
+    }
+
+    /// Whom to log in as: the superuser's password, or `None` where it may not be read.
+    pub fn log_in_with(&mut self, password: Option<String>) {
+        self.password = password;
     }
 
     /// Asks these members at the same time and notes their answers; what others answered before is forgotten.
@@ -37,12 +63,14 @@ impl Asker {
             return;
         };
         let mut sessions = std::mem::take(&mut self.sessions);
+        let mut ahead = std::mem::take(&mut self.ahead);
         let this = &*self;
         let asked = join_all(members.into_iter().map(|member| {
             let session = sessions.remove(&member);
+            let opening = ahead.remove(&member);
             let password = &password;
             async move {
-                let answer = this.ask_one(&member, password, session).await;
+                let answer = this.ask_one(&member, password, session, opening).await;
                 (member, answer)
             }
         }))
@@ -72,13 +100,18 @@ impl Asker {
         member: &str,
         password: &str,
         session: Option<Session>,
+        opening: Option<JoinHandle<Result<DuplexStream, ApiFailure>>>,
     ) -> Result<(Session, crate::set::observation::Server), Trouble> {
         if let Some(session) = session
             && let Ok(server) = session.probe().await
         {
             return Ok((session, server));
         }
-        let stream = tunnel(&self.cluster, &self.namespace, member).await.map_err(|failure| {
+        let opened = match opening {
+            Some(opening) => opening.await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel"))),
+            None => tunnel(&self.cluster, &self.namespace, member).await,
+        };
+        let stream = opened.map_err(|failure| {
             if failure.is_forbidden() { Trouble::Forbidden } else { Trouble::Silent(failure.message) }
         })?;
         let session = Session::open(stream, "postgres", password).await.map_err(Trouble::Silent)?;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::app::App;
 use super::ask::Asker;
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, Members, SetSecret, Watch, look, sets_named};
+use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
@@ -43,6 +43,8 @@ pub async fn run(app: &App, args: StatusArgs) -> Outcome {
 async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     let namespace = names.namespace();
     let secret = names.passwords();
+    let mut asker = Asker::new(cluster, namespace, None);
+    asker.open_ahead([0, 1].map(|ordinal| names.member(ordinal)));
     let (seen, secret) = join!(look(cluster, namespace, names.set()), SetSecret::read(cluster, namespace, &secret));
     let mut seen = seen?;
     if seen.stateful_set.is_none() {
@@ -50,8 +52,12 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
     let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    Asker::new(cluster, namespace, password).ask(members_to_ask(&seen), &mut seen).await;
-    read_last_words(cluster, &mut seen).await;
+    asker.log_in_with(password);
+    asker.ask(members_to_ask(&seen), &mut seen).await;
+    if !health(&seen).is_healthy() {
+        seen.events = look_at_events(cluster, namespace, names.set()).await;
+        read_last_words(cluster, &mut seen).await;
+    }
     Ok(judged(&seen))
 }
 
