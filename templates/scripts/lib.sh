@@ -168,9 +168,9 @@ local_sql() {
 
 # Reads the control file of folder $1; fails where it is damaged, which pg_controldata only warns of.
 read_control() {
-  control=$(pg_controldata -D "$1" 2>/dev/null) || return 1
+  control=$(pg_controldata -D "$1" 2>&1) || return 1
   case $control in
-  '' | *WARNING:*) return 1 ;;
+  *WARNING:* | *warning:*) return 1 ;;
   esac
 }
 

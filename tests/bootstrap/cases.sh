@@ -75,7 +75,7 @@ promote() {
 write_much() {
   local statements=() i
   for i in {1..12}; do
-    statements+=(-c "INSERT INTO filler VALUES ($i)" -c "SELECT pg_switch_wal()")
+    statements+=(-c "INSERT INTO filler VALUES ($i)" -c "SELECT pg_switch_wal(), pg_sleep(0.1)")
   done
   pod_sql "$1" "CREATE TABLE IF NOT EXISTS filler (n int)" "${statements[@]}" -c CHECKPOINT -c CHECKPOINT >/dev/null
 }

@@ -27,7 +27,7 @@ if [ "${1-}" != --inside ]; then
     rootfs=$("$ROOT/tests/cluster/cluster.sh" rootfs "$major") || exit 1
     images+=("$major=$rootfs")
   done
-  export BUSYBOX=$busybox
+  export BUSYBOX_PROGRAM=$busybox
   work=$(mktemp -d /tmp/pgset-bootstrap.XXXXXX)
   trap 'rm -rf "$work"' EXIT
   unshare --mount --pid --fork --kill-child --net --mount-proc "$0" --inside "$work" "${images[@]}"
@@ -39,6 +39,13 @@ fi
 WORK=$2
 shift 2
 mount -t tmpfs -o mode=755 tmpfs "$WORK"
+BUSYBOX=$WORK/busybox
+mkdir "$BUSYBOX"
+cp "$BUSYBOX_PROGRAM" "$BUSYBOX/busybox"
+"$BUSYBOX/busybox" --install -s "$BUSYBOX"
+for applet in "$BUSYBOX"/*; do
+  [ ! -L "$applet" ] || ln -sf busybox "$applet"
+done
 SEED=${PGSET_TEST_SEED:-$RANDOM}
 echo "seed $SEED"
 
