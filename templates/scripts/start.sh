@@ -65,7 +65,7 @@ become_postgres() {
 
 # The in-memory folder survives a restart of the container: what the last start left there is not true any more.
 prepare_run() {
-  for file in started streamed failures primary clone.log ask.err; do
+  for file in started streamed failures primary members clone.log ask.err ".s.PGSQL.$PGSET_PORT" ".s.PGSQL.$PGSET_PORT.lock"; do
     rm -f "$PGSET_RUN/$file"
   done
   phase "starting"

@@ -7,9 +7,9 @@
 # Before PostgreSQL there is only start.sh, which ends at the SIGTERM.
 [ -e "$PGSET_RUN/started" ] || exit 0
 
-# It may have been started in this very moment.
+# PostgreSQL may have been started in this very moment: it hears signals only once it has made its socket's lock file.
 tries=0
-until pg_ctl stop -D "$PGDATA" -m fast -W >/dev/null 2>&1; do
+until [ -e "$PGSET_RUN/.s.PGSQL.$PGSET_PORT.lock" ] && pg_ctl stop -D "$PGDATA" -m fast -W >/dev/null 2>&1; do
   tries=$((tries + 1))
   [ "$tries" -lt 50 ] || exit 1
   sleep 0.1

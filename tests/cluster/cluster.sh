@@ -1,2 +1,0 @@
-#!/bin/sh
-echo /root/.cache/pgset-test/scripts/$2
