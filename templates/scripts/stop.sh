@@ -4,7 +4,8 @@
 # anyway, and a hook that is still running when PostgreSQL, PID 1, ends is killed and reported as failed.
 . "${0%/*}/lib.sh"
 
-# Before PostgreSQL there is only start.sh, which ends at the SIGTERM.
+# Before PostgreSQL there is only start.sh, which ends at the SIGTERM, or when it finds this file.
+: >"$PGSET_RUN/stop"
 [ -e "$PGSET_RUN/started" ] || exit 0
 
 # PostgreSQL may have been started in this very moment: it hears signals only once it has made its socket's lock file.
