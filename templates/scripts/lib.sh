@@ -92,14 +92,18 @@ member_host() {
 master_host=$PGSET_MASTER_SERVICE$domain
 
 # Hosts where the primary may be, now or later: the member $1 first if given, then pgset-master, which follows a switchover,
-# then the names members can have, from 0 on. libpq skips names that do not exist, so members may come later. As many as
-# fit: PostgreSQL cuts off what a standby connects with after 1023 bytes, and pgset-master leads to any member left out.
+# then the members by name. libpq skips names that do not exist, so a few more than there are cost little; many more would,
+# once a second, in questions to DNS and in lines in the log while there is no primary. And no more than fit: PostgreSQL cuts
+# off what a standby connects with after 1023 bytes; pgset-master leads to any member left out.
 all_hosts() {
   hosts=
   [ -z "$1" ] || [ "$1" = "$POD_NAME" ] || hosts=$(member_host "$1"),
   hosts=$hosts$master_host
+  count=$(cat "$PGSET_RUN/members" 2>/dev/null)
+  [ "${count:=$PGSET_MAX_MEMBERS}" -ge 4 ] || count=4
+  [ "$count" -gt "$ordinal" ] || count=$((ordinal + 1))
   n=0
-  while [ "$n" -lt "$PGSET_MAX_MEMBERS" ]; do
+  while [ "$n" -lt "$count" ]; do
     member=$PGSET_SET-$n
     host=$(member_host "$member")
     [ $((${#hosts} + ${#host})) -lt 640 ] || break
@@ -117,12 +121,15 @@ hosts_now() {
     all_hosts ""
     return
   fi
-  hosts=
+  hosts=$master_host
+  count=0
   for address in $(timeout 5 getent ahosts "$PGSET_SERVICE$domain" | sed 's/ .*//' | sort -u); do
-    hosts=$hosts$address,
+    hosts=$hosts,$address
+    count=$((count + 1))
   done
-  [ "$ordinal" = 0 ] || hosts=$hosts$(member_host "$PGSET_SET-0"),
-  printf '%s' "$hosts$master_host"
+  [ "$count" = 0 ] || echo "$count" >"$PGSET_RUN/members"
+  [ "$ordinal" = 0 ] || hosts=$hosts,$(member_host "$PGSET_SET-0")
+  printf '%s' "$hosts"
 }
 
 # A connection string for the replication user: $1 hosts, $2 read-write or any. A standby does not heed connect_timeout; the
@@ -135,7 +142,7 @@ conninfo() {
 # Asks the hosts $1 for a member that is $2 (read-write: the primary; any). Sets member_name, _host, _system, _timeline and
 # _lsn. What went wrong is in ask.err.
 ask() {
-  answer=$(timeout 10 psql -XAtq -F ' ' -d "$(conninfo "$1" "$2") replication=true" \
+  answer=$(timeout 20 psql -XAtq -F ' ' -d "$(conninfo "$1" "$2") replication=true" \
     -c IDENTIFY_SYSTEM -c 'SHOW cluster_name' -c '\echo :HOST' 2>"$PGSET_RUN/ask.err") || return 1
   # shellcheck disable=SC2086 # Split into words.
   set -- $answer
@@ -172,9 +179,9 @@ local_sql() {
 
 # Reads the control file of folder $1; fails where it is damaged, which pg_controldata only warns of.
 read_control() {
-  control=$(pg_controldata -D "$1" 2>/dev/null) || return 1
+  control=$(pg_controldata -D "$1" 2>&1) || return 1
   case $control in
-  '' | *WARNING:*) return 1 ;;
+  *WARNING:* | *warning:*) return 1 ;;
   esac
 }
 

@@ -15,7 +15,7 @@ main() {
     if [ -e "$PGSET_RUN/streamed" ] || [ ! -e "$PGDATA/standby.signal" ]; then
       exit 0
     fi
-    case $(local_sql -c "SELECT CASE WHEN pg_is_in_recovery() THEN (SELECT status FROM pg_stat_wal_receiver) ELSE 'primary' END" 2>/dev/null) in
+    case $(role) in
     primary)
       exit 0
       ;;
@@ -32,6 +32,11 @@ main() {
   exit 1
 }
 
+# "primary", or the state of the replica's WAL receiver; nothing where there is none, or no answer.
+role() {
+  local_sql -c "SELECT CASE WHEN pg_is_in_recovery() THEN (SELECT status FROM pg_stat_wal_receiver) ELSE 'primary' END" 2>/dev/null
+}
+
 # Runs a command at every fifth failure: it is for the replica which stays like this, not for the one which just starts.
 now_and_then() {
   failures=$(cat "$PGSET_RUN/failures" 2>/dev/null)
@@ -43,21 +48,23 @@ now_and_then() {
 # A replica was started while no primary could be asked whether it can follow. Asked now, and where the answer is no, the
 # replica stops: start.sh then clones it again.
 look_for_the_primary() {
-  if ! find_primary ""; then
-    phase "the replica does not stream: $(no_primary)"
-    return
-  fi
-  # Two checkpoints bring the control file up to what was replayed: the first one may be a real restartpoint, which does not.
+  # Its own position first, the primary's after it: so a replica that streams in between is never taken to be ahead. Two
+  # checkpoints bring the control file up to what was replayed; the first may be a real restartpoint, which does not.
   local_sql -c CHECKPOINT -c CHECKPOINT >/dev/null 2>&1
   read_control "$PGDATA" || return
-  if [ "$(control 'Database system identifier')" != "$member_system" ]; then
+  if ! find_primary ""; then
+    phase "the replica does not stream: $(no_primary)"
+  elif [ "$(control 'Database system identifier')" != "$member_system" ]; then
     phase "the replica does not stream: $member_name is the primary of another system, $member_system"
   elif [ "$(folder_timeline)" -gt "$member_timeline" ]; then
     phase "the replica does not stream: the primary $member_name is on timeline $member_timeline, older than its own $(folder_timeline)"
   else
-    reason=$(why_not_follow)
     phase "the replica has not streamed yet: connecting to $member_name"
+    reason=$(why_not_follow)
     [ -n "$reason" ] || return
+    case $(role) in
+    primary | streaming) return ;;
+    esac
     phase "the replica is restarted to be cloned again: $reason"
     pg_ctl stop -D "$PGDATA" -m fast -W >/dev/null 2>&1
   fi

@@ -10,12 +10,18 @@
 # The folder decides (standby.signal makes it a standby's); the ordinal counts only where there is nothing yet. A folder is
 # made under the name <folder>.tmp and gets its own name when it is complete and on disk: whenever the pod is killed, a
 # folder is whole or absent. No step deletes a folder that was ever whole.
+
+# As PID 1 a shell gets SIGTERM only if it is trapped, and a trap has to wait for a command in the foreground. So this comes
+# first, and all that may take long runs in the background. What is still running then dies with PID 1; the next start cleans up.
+trap stopped TERM INT
+stopped() {
+  echo "pgset: stopped before PostgreSQL was started" >&2
+  exit 143
+}
+
 . "${0%/*}/lib.sh"
 
 main() {
-  # As PID 1 a shell gets SIGTERM only if it is trapped, and a trap has to wait for a command in the foreground. So all that
-  # may take long runs in the background. What is still running then dies with PID 1, and the next start cleans up.
-  trap 'say "stopped before PostgreSQL was started"; exit 143' TERM INT
   prepare_run
   check_programs
   make_folder_right &
@@ -49,7 +55,10 @@ become_postgres() {
   [ ! -e "$PGSET_RUN/primary" ] || read -r primary <"$PGSET_RUN/primary"
   phase "starting PostgreSQL as a $role"
   say "starting PostgreSQL $major as a $role"
+  # From here on a signal could get lost, until PostgreSQL listens to them. So stop.sh leaves word first, then looks whether
+  # this has begun: one of the two sees the other.
   : >"$PGSET_RUN/started"
+  [ ! -e "$PGSET_RUN/stop" ] || stopped
   exec postgres -D "$PGDATA" -p "$PGSET_PORT" \
     -c config_file="$PGSET_CONFIG/postgresql.conf" \
     -c hba_file="$PGSET_CONFIG/pg_hba.conf" \
@@ -65,7 +74,7 @@ become_postgres() {
 
 # The in-memory folder survives a restart of the container: what the last start left there is not true any more.
 prepare_run() {
-  for file in started streamed failures primary clone.log ask.err; do
+  for file in stop started streamed failures primary members clone.log ask.err ".s.PGSQL.$PGSET_PORT" ".s.PGSQL.$PGSET_PORT.lock"; do
     rm -f "$PGSET_RUN/$file"
   done
   phase "starting"

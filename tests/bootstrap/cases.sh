@@ -1,13 +1,13 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # The cases. Each runs in a subshell and begins with `new_set` (nothing there yet) or `living_set` (a primary and a replica that
 # have lived before). Pods are named by their ordinal. `kept` is the table of what was committed and must never be lost.
 
-CASES=(first_start restart stop_is_fast replica_readiness terminated_early empty_member_0_clones
+CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness terminated_early empty_member_0_clones
   identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover
   retired_member wal_gone wal_gone_seen_late local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
   older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
   missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
-  killed)
+  a_node_is_gone dns_hangs killed)
 
 # ---- what the cases are made of -------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ promote() {
 write_much() {
   local statements=() i
   for i in {1..12}; do
-    statements+=(-c "INSERT INTO filler VALUES ($i)" -c "SELECT pg_switch_wal()")
+    statements+=(-c "INSERT INTO filler VALUES ($i)" -c "SELECT pg_switch_wal(), pg_sleep(0.1)")
   done
   pod_sql "$1" "CREATE TABLE IF NOT EXISTS filler (n int)" "${statements[@]}" -c CHECKPOINT -c CHECKPOINT >/dev/null
 }
@@ -195,6 +195,21 @@ stop_is_fast() {
 }
 session_sleeps() {
   [ "$(pod_sql "$1" "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")" = 1 ]
+}
+
+# preStop and SIGTERM are heard at every moment of a start.
+stopped_at_any_moment() {
+  living_set
+  local rounds=8 round
+  [ -z "${PGSET_LONG_TESTS-}" ] || rounds=100
+  for ((round = 0; round < rounds; round++)); do
+    pod_up $((round % 2))
+    sleep "0.$(printf '%03d' $((RANDOM % 500)))"
+    pod_stop $((round % 2))
+    [ "$EXIT" = 0 ] || [ "$EXIT" = 143 ] || fail "exit code $EXIT"
+  done
+  start_both
+  expect_streaming 1 0
 }
 
 replica_readiness() {
@@ -641,7 +656,7 @@ missing_secret() {
 
 hostile_names() {
   SET=my-set-2
-  DATABASE='my-"db" \$x' DB_USER="o'brien \"x\" \\" REPLICATION_USER="re:pl \\'\" i"
+  DATABASE="my-\"db\" \\\$x" DB_USER="o'brien \"x\" \\" REPLICATION_USER="re:pl \\'\" i"
   SUPERUSER_PASSWORD="'; DROP TABLE x; --\\" REPLICATION_PASSWORD=" a:b\\c'd\"e\$f\`g h%s#\\" USER_PASSWORD="*?[x]{\$(id)}&|<>~! \\'"
   new_set shared
   start_both
@@ -702,25 +717,62 @@ clone_says_how_far() {
 
 # Outside a cluster, or with a resolver of the user's own, there is no search domain to make names absolute with.
 names_without_a_domain() {
-  DOMAIN=
+  DOMAIN=''
   living_set
   rm -rf "$(folder 1)"
   start_both
   expect_streaming 1 0
 }
 
+# A member's address still is in DNS, but its node does not answer any more.
+a_node_is_gone() {
+  living_set
+  start_both
+  pod_stop 1
+  LIVING='3 0 1'
+  write_hosts
+  pod_up 1
+  wait_ready 1 15
+  expect_streaming 1 0
+  pod_stop 0
+  pod_up 0
+  wait_ready 0 15
+}
+
+# A resolver that never answers delays a start and a probe, but not for long.
+dns_hangs() {
+  living_set
+  rm -rf "$(folder 1)"
+  start_both
+  pod_stop 1
+  MASTER=none LIVING=''
+  write_hosts
+  echo "nameserver $NET.99" >>"$S/resolv.conf"
+  pod_up 1
+  wait_until 30 "the replica accepts connections" pod_sql 1 'SELECT 1'
+  local began took slowest=0 i
+  for i in 1 2 3 4 5 6; do
+    began=$(milliseconds)
+    pod_ready 1 && fail "the replica is ready"
+    took=$(($(milliseconds) - began))
+    [ "$took" -le "$slowest" ] || slowest=$took
+  done
+  echo "note: the slowest probe took $slowest ms"
+  [ "$slowest" -lt 9000 ] || fail "a probe took $slowest ms"
+}
+
 # ---- kill -9 --------------------------------------------------------------------------------------------------------
 
-# The whole pod is killed at a random moment of its initialisation, of a clone, or of a start and the life with writes after it.
-# The next start has to end in a correct member, at once, with everything that was ever acknowledged.
+# The whole pod is killed at a random moment of its initialisation, of a first or a second clone, or of a start and the life with
+# writes after it. The next start has to end in a correct member, at once, with everything that was ever acknowledged.
 killed() {
   local rounds=3
   [ -z "${PGSET_LONG_TESTS-}" ] || rounds=60
   while [ "$rounds" -gt 0 ]; do
     killed_initialising
     killed_cloning
-    killed_living 0
-    killed_living 1
+    killed_cloning_again
+    killed_living $((rounds % 2))
     rounds=$((rounds - 1))
   done
   expect "containers that ended by themselves" "$RESTARTS" 0
@@ -766,6 +818,25 @@ killed_cloning() {
   caught_up 1 0
   expect "what was kept" "$(pod_sql 1 'SELECT n FROM kept')" 1
   expect folders "$(ls "$S/data")" $'pgset-0\npgset-1'
+}
+
+# The old folder is put aside once, whenever the kill comes.
+killed_cloning_again() {
+  end_set
+  living_set shared
+  pod_up 0
+  wait_ready 0
+  echo "pgset-1 token" >"$S/state/retired"
+  pod_rate 0 600mbit
+  pod_up 1
+  kill_within 1 1500
+  pod_up 1
+  wait_ready 1
+  expect_streaming 1 0
+  caught_up 1 0
+  expect "what was kept" "$(pod_sql 1 'SELECT n FROM kept')" 1
+  expect asides "$(asides 1)" 1
+  expect "half-made folders" "$(find "$S/data" -name '*.tmp' | wc -l)" 0
 }
 
 killed_living() {

@@ -21,10 +21,7 @@ echo 'multi on' >"$root/etc/host.conf"
 if [ "$SCRIPTS_SH" = busybox ]; then
   # /bin/sh and every applet are busybox, as in an Alpine image.
   mkdir "$root/busybox"
-  cp "$BUSYBOX" "$root/busybox/busybox"
-  "$BUSYBOX" --list | while read -r applet; do
-    [ "$applet" = busybox ] || ln -s busybox "$root/busybox/$applet"
-  done
+  mount --bind "$BUSYBOX" "$root/busybox"
   ln -sf /busybox/busybox "$root/usr/bin/sh"
 fi
 if [ -n "$WITHOUT_NAME" ]; then

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Pods without Kubernetes: network, IPC and UTS namespaces for a pod's life, PID and mount namespaces for a container's, a
 # read-only image, uid 999, and PostgreSQL as PID 1. Sourced by run.sh, which has already put everything into namespaces of its
 # own, so nothing here outlives it or is seen outside.
@@ -22,7 +22,7 @@ new_set() {
   write_secret user "$USER_PASSWORD"
   : >"$S/hosts"
   printf 'search %s\noptions ndots:5\n' "${DOMAIN:-example.test}" >"$S/resolv.conf"
-  MASTER= LIVING=
+  MASTER='' LIVING=''
   write_hosts
 }
 
@@ -246,7 +246,7 @@ fail() {
   local log
   for log in "$S"/pods/*/log; do
     echo "--- the end of ${log#"$S/"}"
-    tail -n ${PGSET_TEST_LOG_LINES:-20} "$log"
+    tail -n "${PGSET_TEST_LOG_LINES:-20}" "$log"
   done
   echo "--- FAILED: $*"
   exit 1

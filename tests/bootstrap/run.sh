@@ -7,7 +7,8 @@
 #   PGSET_TEST_CASES=a,b      only these cases
 #   PGSET_TEST_SEED=N         repeats a run's random moments
 #
-# Needs root. Everything runs in namespaces of its own, which take all processes, mounts and networks with them at the end.
+# Needs root. The images are the test cluster's. Everything runs in namespaces of its own, which take all processes, mounts and networks with them at the end.
+# shellcheck source-path=SCRIPTDIR disable=SC2034 # Variables are for the files sourced.
 set -u
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -27,7 +28,7 @@ if [ "${1-}" != --inside ]; then
     rootfs=$("$ROOT/tests/cluster/cluster.sh" rootfs "$major") || exit 1
     images+=("$major=$rootfs")
   done
-  export BUSYBOX=$busybox
+  export BUSYBOX_PROGRAM=$busybox
   work=$(mktemp -d /tmp/pgset-bootstrap.XXXXXX)
   trap 'rm -rf "$work"' EXIT
   unshare --mount --pid --fork --kill-child --net --mount-proc "$0" --inside "$work" "${images[@]}"
@@ -39,6 +40,13 @@ fi
 WORK=$2
 shift 2
 mount -t tmpfs -o mode=755 tmpfs "$WORK"
+BUSYBOX=$WORK/busybox
+mkdir "$BUSYBOX"
+cp "$BUSYBOX_PROGRAM" "$BUSYBOX/busybox"
+"$BUSYBOX/busybox" --install -s "$BUSYBOX"
+for applet in "$BUSYBOX"/*; do
+  [ ! -L "$applet" ] || ln -sf busybox "$applet"
+done
 SEED=${PGSET_TEST_SEED:-$RANDOM}
 echo "seed $SEED"
 
@@ -59,13 +67,14 @@ world() {
   RUN_UID=999 WITHOUT_NAME='' DOMAIN=default.svc.cluster.test
   SET=pgset DATABASE=userdb DB_USER=testuser REPLICATION_USER=primaryuser
   SUPERUSER_PASSWORD=super-1 REPLICATION_PASSWORD=repl-2 USER_PASSWORD=user-3
-  # shellcheck source=tests/bootstrap/pods.sh
+  # shellcheck source=pods.sh
   . "$HERE/pods.sh"
-  # shellcheck source=tests/bootstrap/cases.sh
+  # shellcheck source=cases.sh
   . "$HERE/cases.sh"
   local case began
+  # shellcheck disable=SC2153 # CASES is the list, CASE the one.
   for case in "${CASES[@]}"; do
-    case ,${PGSET_TEST_CASES:-$case}, in *,"$case",*) ;; *) [ "$case" = first_start ] || continue ;; esac
+    case ,${PGSET_TEST_CASES:-$case}, in *,"$case",*) ;; *) continue ;; esac
     CASE=$case
     RANDOM=$((SEED + NETWORK_NUMBER))
     began=$(milliseconds)
@@ -87,8 +96,8 @@ run_case() {
     trap 'ps -eo pid,ppid,etimes,args --forest; fail "stuck"' TERM
     "$CASE" || exit 1
   ) >"$WORK/logs/$CASE" 2>&1 &
-  local case=$! limit=60
-  [ "$CASE" != killed ] || limit=3600
+  local case=$! limit=90
+  [ -z "${PGSET_LONG_TESTS-}" ] || limit=3600
   (sleep "$limit" && kill -TERM "$case") &
   local watchdog=$!
   wait "$case"
