@@ -2,6 +2,8 @@
 //!
 //! It needs root. `PGSET_LONG_TESTS=1` makes it the long run.
 
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! What `pgset render` writes, one snapshot for every storage, layout and pair of names.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 

@@ -25,6 +25,7 @@ impl ApiFailure {
         }
     }
 
+    #[must_use]
     pub fn from_status(what: String, status: &Status) -> Self {
         let (code, reason) = (Some(status.code), status.reason.clone());
         Self { what, code, reason, message: status.message.clone() }

@@ -154,7 +154,7 @@ impl Follower<'_> {
 fn tell_trouble(reporter: &mut dyn Reporter, before: &mut Option<String>, now: Option<String>, waited: SignedDuration) {
     match (&*before, &now) {
         (None, Some(trouble)) => {
-            reporter.note(&format!("the API server does not answer ({trouble}); waiting for it"), waited)
+            reporter.note(&format!("the API server does not answer ({trouble}); waiting for it"), waited);
         }
         (Some(_), None) => reporter.note("the API server answers again", waited),
         _ => {}

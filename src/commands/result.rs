@@ -116,7 +116,7 @@ pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
         "           kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
         names.passwords()
     ));
-    let port_forward = format!("kubectl -n {namespace} port-forward service/{}-master 5432", set);
+    let port_forward = format!("kubectl -n {namespace} port-forward service/{set}-master 5432");
     app.ui
         .hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
     app.ui.hint(&format!(

@@ -181,7 +181,8 @@ impl MemberView {
         let bound = seen.claims.iter().find(|found| found.metadata.name == claim);
         let server = seen.server(member);
         let row = primary.and_then(|primary| primary.standbys.iter().find(|row| row.application_name == member));
-        let lag = server.filter(|server| server.in_recovery).and_then(|server| lag(server, primary?, row));
+        let replica = server.filter(|server| server.in_recovery);
+        let lag = replica.zip(primary).map(|(server, primary)| lag(server, primary, row));
         Self {
             name: member.to_owned(),
             role: server.map(|server| if server.in_recovery { "replica" } else { "primary" }),
@@ -230,12 +231,12 @@ impl MemberView {
 
 /// How far a replica is behind, in bytes and milliseconds. PostgreSQL forgets the time of a replica that has nothing
 /// left to replay, and the age of its last transaction only says how quiet the primary is: nothing behind is no time.
-fn lag(server: &Server, primary: &Server, row: Option<&Standby>) -> Option<(u64, Option<u64>)> {
+fn lag(server: &Server, primary: &Server, row: Option<&Standby>) -> (u64, Option<u64>) {
     let behind = primary.lsn.bytes_since(server.lsn);
     if behind == 0 {
-        return Some((0, Some(0)));
+        return (0, Some(0));
     }
-    Some((behind, row.and_then(|row| row.replay_lag_ms).or(server.replay_age_ms)))
+    (behind, row.and_then(|row| row.replay_lag_ms).or(server.replay_age_ms))
 }
 
 fn or_none(text: String) -> String {

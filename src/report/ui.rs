@@ -21,6 +21,7 @@ pub struct UiOptions {
 }
 
 /// stdout carries data, stderr progress, warnings and hints.
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about a terminal")]
 #[derive(Clone, Debug)]
 pub struct Ui {
     color: bool,

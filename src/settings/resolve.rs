@@ -121,6 +121,7 @@ fn because<T: std::str::FromStr<Err = Invalid>>(text: &'static str, why: &'stati
 /// # Errors
 ///
 /// Everything that is wrong with what was given, at once.
+#[allow(clippy::too_many_lines, reason = "one statement a setting, and every flag taken apart in one place")]
 pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
     let Inputs { common, flags, env, file, context: Context { namespace, machine } } = *inputs;
     let SettingsFlags {

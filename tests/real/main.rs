@@ -3,5 +3,7 @@
 //! `PGSET_TEST_KUBECONFIG` names any cluster; without it `tests/cluster/cluster.sh up` makes one. Every test works in a
 //! namespace of its own and removes it. Tests that disturb the whole cluster (its API server) hold it alone.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+
 mod harness;
 mod up;

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# All tests, on a fresh machine as well: formatting, lints, unit and command-line tests, the pods' scripts against real
+# PostgreSQL, and pgset on a real Kubernetes.
+#
+#   tests/run.sh              everything
+#   tests/run.sh quick        what needs no cluster and no PostgreSQL
+#
+# The cluster is that of PGSET_TEST_KUBECONFIG, else kind's where Docker runs, else one made on the spot (as root, on
+# Debian or a child of it): see tests/cluster/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+need() { # command, package
+  command -v "$1" >/dev/null && return
+  step "installing $2"
+  local as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  apt-cache show "$2" >/dev/null 2>&1 || "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "$2" >/dev/null
+}
+
+command -v cargo >/dev/null || { echo "there is no cargo: install Rust from https://rustup.rs, then repeat" >&2; exit 1; }
+need shellcheck shellcheck
+need python3 python3
+
+step "formatting"
+cargo fmt --check
+
+step "lints"
+cargo clippy --quiet --all-targets -- --deny warnings
+
+step "shell scripts"
+git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources
+
+step "the benchmark's syntax"
+python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' tests/bench/bench.py tests/cluster/*.py
+
+if [ "${1-}" = quick ]; then
+  step "tests without a cluster"
+  exec cargo test --quiet --lib --bins --test render --test cli
+fi
+
+step "the test cluster"
+tests/cluster/cluster.sh up
+
+step "tests"
+# Not at the same time as each other: the real cluster's tests want the machine for themselves.
+cargo test --no-fail-fast
