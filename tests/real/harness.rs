@@ -46,9 +46,8 @@ static PLACES: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
 /// A namespace, removed with everything in it at the end of the test.
 pub struct Namespace {
     pub name: String,
-    // In this order: the namespace goes before the next test may have the place.
-    _cluster: Hold,
-    _place: MutexGuard<'static, ()>,
+    // Dropped after the namespace is asked to go, so that the next test may have the place.
+    _hold: Option<(Hold, MutexGuard<'static, ()>)>,
 }
 
 enum Hold {
@@ -76,9 +75,18 @@ impl Namespace {
             }
             std::thread::sleep(Duration::from_millis(50));
         };
+        Self::named(name, Some((hold, place)))
+    }
+
+    /// One more namespace for a test that has one.
+    pub fn beside(_first: &Self, name: &str) -> Self {
+        Self::named(name, None)
+    }
+
+    fn named(name: &str, hold: Option<(Hold, MutexGuard<'static, ()>)>) -> Self {
         let name = format!("pgset-test-{name}-{}", std::process::id());
         kubectl(&["create", "namespace", &name]);
-        Self { name, _cluster: hold, _place: place }
+        Self { name, _hold: hold }
     }
 
     /// Runs pgset in this namespace to its end.

@@ -5,5 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
 
+mod faults;
 mod harness;
+mod lifecycle;
 mod up;

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::super::observation::PodReading;
+use super::revision::is_pinned;
 use super::{Asked, Finding, Severity};
 
 /// From this restart on a crash counts as a loop: one restart can come from the kubelet or the node, the second crash
@@ -13,7 +14,8 @@ const CRASHES: i32 = 2;
 const REFUSED: i32 = 78;
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    asked.seen.pods.iter().filter_map(|pod| crash(asked, pod)).collect()
+    let current = asked.seen.pods.iter().filter(|pod| !is_pinned(asked.seen, pod));
+    current.filter_map(|pod| crash(asked, pod)).collect()
 }
 
 fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {

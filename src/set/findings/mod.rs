@@ -8,6 +8,7 @@ mod containers;
 mod images;
 mod postgres;
 mod references;
+mod revision;
 mod scheduling;
 mod storage;
 
@@ -119,6 +120,7 @@ pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
         scheduling::findings,
         storage::findings,
         references::findings,
+        revision::findings,
         images::findings,
         containers::findings,
         postgres::findings,

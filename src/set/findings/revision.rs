@@ -1,0 +1,69 @@
+//! A pod of an older revision that never started: the StatefulSet controller does not replace it with the mended one
+//! (kubernetes#67250), so waiting for it is in vain.
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::super::observation::{Observation, PodReading};
+use super::{Asked, Finding, Severity};
+
+/// The controller replaces what it will replace within a moment of seeing the change.
+const GRACE: SignedDuration = SignedDuration::from_secs(5);
+
+pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
+    asked.seen.pods.iter().filter(|pod| is_pinned(asked.seen, pod)).filter_map(|pod| pinned(asked, pod)).collect()
+}
+
+/// Whether a pod is of an older revision and its container cannot start: nothing it does says anything about the newer.
+pub(super) fn is_pinned(seen: &Observation, pod: &Pod) -> bool {
+    let status = seen.stateful_set.as_ref().and_then(|set| set.status.as_ref());
+    let update = status.and_then(|status| status.update_revision.as_deref());
+    let waiting = pod.container().and_then(|container| container.state.as_ref()).is_some_and(|s| s.waiting.is_some());
+    update.is_some() && pod.revision().is_some() && pod.revision() != update && waiting && !pod.is_terminating()
+}
+
+fn pinned(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
+    let name = pod.metadata.name.as_deref()?;
+    let waiting = pod.container()?.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or("waiting");
+    let summary = "the pod of an older revision never started, and Kubernetes does not replace such a pod by itself";
+    // Only a wait can tell how long it has been so; without one it is told as it stands.
+    let finding = Finding::new("PGS-POD-PINNED", Severity::Blocking, "Pod", name, summary)
+        .evidence(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
+        .fix(format!("it runs nothing, so it can go: kubectl -n {} delete pod {name}", asked.seen.namespace));
+    Some(finding.blocking_from(asked.since, GRACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{noon, pod, seen};
+    use super::super::{Asked, diagnose};
+    use super::*;
+
+    fn observed(revision: &str, state: serde_json::Value) -> Observation {
+        let mut old = pod("pgset-0", json!({"state": state}));
+        old["metadata"]["labels"] = json!({"controller-revision-hash": revision});
+        let mut seen = seen(json!([old]), json!([]));
+        let status = seen.stateful_set.as_mut().unwrap().status.as_mut().unwrap();
+        status.update_revision = Some("pgset-new".to_owned());
+        seen
+    }
+
+    #[test]
+    fn a_pod_pinned_to_a_bad_revision_is_named_instead_of_its_old_fault() {
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
+        let old = observed("pgset-old", waiting.clone());
+        let found = diagnose(&old, Some(noon()));
+        assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["PGS-POD-PINNED"]);
+        assert!(!found[0].ends_wait(noon()) && found[0].ends_wait(noon() + GRACE));
+        assert_eq!(diagnose(&observed("pgset-new", waiting), None)[0].code, "PGS-IMAGE-NOT-FOUND");
+    }
+
+    #[test]
+    fn an_older_pod_that_runs_is_being_replaced() {
+        let old = observed("pgset-old", json!({"running": {}}));
+        assert!(findings(&Asked { seen: &old, since: None }).is_empty());
+    }
+}
