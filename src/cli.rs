@@ -1,6 +1,8 @@
 //! The command line: what can be written, not what it means. Values are text here and become types in
 //! [`settings`](crate::settings), where the environment and the settings file are heard too.
 
+#![allow(clippy::doc_markdown, reason = "comments are help texts here, where backticks are noise")]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -129,11 +131,11 @@ Examples:
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -187,14 +189,14 @@ Examples:
   pgset render -f production.yaml > production/pgset.yaml
   pgset render --eject templates && pgset up --templates templates")]
 pub struct RenderArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Write the built-in templates to this folder instead, to be changed and given to --templates
     #[arg(long, value_name = "DIR")]
     pub eject: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ManifestFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -215,11 +217,11 @@ Examples:
   pgset settings -f production.yaml -o json
   NFS_SERVER=10.0.0.5 pgset settings")]
 pub struct SettingsArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: TableFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 /// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,

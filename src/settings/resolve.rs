@@ -236,7 +236,7 @@ fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option
         Read::Given(Sourced { value, source }) => Read::Given(Sourced { value: Some(value), source }),
         Read::Absent | Read::Bad => Read::Absent,
     };
-    let generated = || Sourced { value: None, source: Source::default_because("generated, kept in a Secret") };
+    let generated = || Sourced { value: None, source: Source::default_because("kept in a Secret") };
     reader.settle(setting, read, generated).value
 }
 
@@ -273,8 +273,8 @@ fn read_parameters(
                 sources.insert(name, source);
             }
             Err(Invalid { reason }) => {
-                let setting = Setting::Parameters;
-                reader.refuse(setting, source, Some(format!("{name}={value}")), reason, None);
+                let value = if PgSetting::may_hold_secret(&name) { "***" } else { &value };
+                reader.refuse(Setting::Parameters, source, Some(format!("{name}={value}")), reason, None);
             }
         }
     }
