@@ -183,15 +183,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
     let cpu = reader.settle(Setting::Cpu, cpu, plain("100m")).value;
     let memory = reader.read_checked(Setting::Memory, memory.as_deref(), Quantity::check_memory);
     let memory = reader.settle(Setting::Memory, memory, plain("512Mi")).value;
-    let database = reader.read_checked(Setting::Database, database.as_deref(), PgIdentifier::check_database);
-    let database = reader.settle(Setting::Database, database, because("userdb", "as in the 2017 example"));
-    let user = reader.read_checked(Setting::User, user.as_deref(), PgIdentifier::check_role);
-    let user = reader.settle(Setting::User, user, because("testuser", "as in the 2017 example"));
-    if flavor == Flavor::Crunchy {
-        for (setting, name) in [(Setting::Database, &database), (Setting::User, &user)] {
-            reader.check(setting, &name.source, name.value.as_str(), name.value.check_crunchy());
-        }
-    }
+    let (database, user) = names(reader, database.as_deref(), user.as_deref(), flavor);
     let passwords = GivenPasswords {
         superuser: password(reader, Setting::SuperuserPassword, flavor),
         replication: password(reader, Setting::ReplicationPassword, flavor),
@@ -214,8 +206,8 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             size,
             cpu,
             memory,
-            database: database.value,
-            user: user.value,
+            database,
+            user,
             passwords,
             postgresql,
             uid: uid.get(),
@@ -225,6 +217,25 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         buildbase: buildbase.map(|base| base.value),
         sources: Sources { settings: std::mem::take(&mut reader.sources), parameters },
     })
+}
+
+/// The database and its owner.
+fn names(
+    reader: &mut Reader<'_>,
+    database: Option<&str>,
+    user: Option<&str>,
+    flavor: Flavor,
+) -> (PgIdentifier, PgIdentifier) {
+    let database = reader.read_checked(Setting::Database, database, PgIdentifier::check_database);
+    let database = reader.settle(Setting::Database, database, because("userdb", "as in the 2017 example"));
+    let user = reader.read_checked(Setting::User, user, PgIdentifier::check_role);
+    let user = reader.settle(Setting::User, user, because("testuser", "as in the 2017 example"));
+    if flavor == Flavor::Crunchy {
+        for (setting, name) in [(Setting::Database, &database), (Setting::User, &user)] {
+            reader.check(setting, &name.source, name.value.as_str(), name.value.check_crunchy());
+        }
+    }
+    (database.value, user.value)
 }
 
 fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option<Password> {

@@ -235,7 +235,7 @@ fn the_nfs_server_is_this_machine_or_what_hostname_printed() {
 
 #[test]
 fn the_namespace_is_the_contexts_unless_given() {
-    let namespace = |kubeconfig, file| Given { kubeconfig, file, ..Given::default() }.row("namespace");
+    let namespace = |kubeconfig, file| Given { file, kubeconfig, ..Given::default() }.row("namespace");
     assert_eq!(namespace(Some("shop"), ""), "shop (kubeconfig)");
     assert_eq!(namespace(Some(""), ""), "default (default)");
     assert_eq!(namespace(Some("Not Good"), "namespace: db"), "db (conf/pgset.yaml:1)");
