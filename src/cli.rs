@@ -1,6 +1,8 @@
 //! The command line: what can be written, not what it means. Values are text here and become types in
 //! [`settings`](crate::settings), where the environment and the settings file are heard too.
 
+#![allow(clippy::doc_markdown, reason = "comments are help texts here, where backticks are noise")]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -129,11 +131,11 @@ Examples:
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -187,14 +189,14 @@ Examples:
   pgset render -f production.yaml > production/pgset.yaml
   pgset render --eject templates && pgset up --templates templates")]
 pub struct RenderArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Write the built-in templates to this folder instead, to be changed and given to --templates
     #[arg(long, value_name = "DIR")]
     pub eject: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ManifestFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -215,11 +217,11 @@ Examples:
   pgset settings -f production.yaml -o json
   NFS_SERVER=10.0.0.5 pgset settings")]
 pub struct SettingsArgs {
-    #[command(flatten)]
-    pub settings: SettingsFlags,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: TableFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 /// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,
@@ -334,4 +336,73 @@ pub enum TableFormat {
 pub enum ManifestFormat {
     #[default]
     Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn common_flags_stand_before_and_after_the_command() {
+        for line in ["pgset -n db --name a -y -vv status", "pgset status -n db --name a -y -vv"] {
+            let common = parse(line).expect(line).common;
+            assert_eq!((common.namespace.as_deref(), common.name.as_deref()), (Some("db"), Some("a")));
+            assert_eq!((common.yes, common.verbose, common.quiet, common.color), (true, 2, false, Color::Auto));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for (line, kind) in [
+            ("pgset", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("pgset upp", ErrorKind::InvalidSubcommand),
+            ("pgset u", ErrorKind::InvalidSubcommand),
+            ("pgset up --replica 3", ErrorKind::UnknownArgument),
+            ("pgset up --password x", ErrorKind::UnknownArgument),
+            ("pgset scale", ErrorKind::MissingRequiredArgument),
+            ("pgset scale 0", ErrorKind::ValueValidation),
+            ("pgset scale 33", ErrorKind::ValueValidation),
+            ("pgset status -o xml", ErrorKind::InvalidValue),
+            ("pgset status -q -v", ErrorKind::ArgumentConflict),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
+        }
+    }
+
+    /// An example that does not work is worse than none.
+    #[test]
+    fn every_command_has_examples_and_they_parse() {
+        let command = Cli::command();
+        let mut seen = 0;
+        for command in command.get_subcommands().chain([&command]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+            let examples: Vec<&str> = examples.take_while(|line| line.starts_with("  ")).collect();
+            assert!(!examples.is_empty(), "{} has no examples", command.get_name());
+            for example in examples {
+                // Two lines in one, what is piped or written elsewhere, variables in front, a remark behind.
+                for line in example.trim().split(" && ") {
+                    let line = line.split(['|', '>']).next().unwrap_or_default();
+                    let line = line.find("pgset ").map_or(line, |start| &line[start..]);
+                    let line = line.split("   ").next().unwrap_or_default();
+                    assert!(parse(line).is_ok(), "{line}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 15);
+    }
 }

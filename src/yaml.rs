@@ -105,8 +105,8 @@ pub fn to_string(value: &Value) -> String {
         marker.push('\u{e000}');
     }
     // A JSON value has string keys and finite numbers only, which always serialise.
-    let marked = serde_yaml::to_string(&mark(value, &marker)).unwrap_or_default();
-    marked.replace(&marker, "")
+    let text = serde_yaml::to_string(&mark(value, &marker)).unwrap_or_default();
+    text.replace(&marker, "")
 }
 
 /// Bytes and nodes a document may amount to once its aliases are followed.

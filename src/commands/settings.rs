@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::app::{App, patience};
+use super::app::App;
 use super::up::resolve;
 use crate::cli::{SettingsArgs, TableFormat};
 use crate::error::Outcome;
 use crate::report::{document, table};
-use crate::settings::{Password, Resolved, Setting, Settings, Source, Storage};
+use crate::settings::{Password, PgSetting, Resolved, Setting, Settings, Source, Storage};
 
 /// `kind: Settings` of `pgset/v1`.
 #[derive(Debug, Serialize)]
@@ -19,11 +19,11 @@ struct SettingsView {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    setting: String,
+pub(crate) struct Row {
+    pub setting: String,
     /// Secrets as `***`, or `generated` where none was given.
-    value: String,
-    source: String,
+    pub value: String,
+    pub source: String,
 }
 
 /// Shows them.
@@ -32,31 +32,29 @@ struct Row {
 /// Settings that cannot be used.
 pub fn run(app: &App, args: &SettingsArgs) -> Outcome {
     let (resolved, _) = resolve(app, &args.settings)?;
-    let view = SettingsView { api_version: "pgset/v1", kind: "Settings", settings: rows(&resolved) };
-    let text = match args.output {
-        TableFormat::Table => {
-            let rows: Vec<Vec<String>> = view
-                .settings
-                .iter()
-                .map(|row| vec![row.setting.clone(), row.value.clone(), row.source.clone()])
-                .collect();
-            table(&["SETTING", "VALUE", "SOURCE"], &rows)
-        }
-        TableFormat::Json => document(&view, false)?,
-        TableFormat::Yaml => document(&view, true)?,
-    };
-    app.ui.data(&text)
+    app.ui.data(&shown(&resolved, args.output)?)
+}
+
+fn shown(resolved: &Resolved, format: TableFormat) -> Outcome<String> {
+    let settings = rows(resolved);
+    if format == TableFormat::Table {
+        let rows: Vec<_> = settings.into_iter().map(|row| vec![row.setting, row.value, row.source]).collect();
+        return Ok(table(&["SETTING", "VALUE", "SOURCE"], &rows));
+    }
+    let view = SettingsView { api_version: "pgset/v1", kind: "Settings", settings };
+    document(&view, format == TableFormat::Yaml)
 }
 
 /// One row a setting in use, in the order of the README's table, then one a parameter.
-fn rows(resolved: &Resolved) -> Vec<Row> {
+pub(crate) fn rows(resolved: &Resolved) -> Vec<Row> {
     let row = |setting: String, value: String, source: &Source| Row { setting, value, source: source.to_string() };
     let settings = Setting::ALL.iter().filter_map(|setting| {
         let source = resolved.sources.settings.get(setting)?;
         Some(row(setting.key().to_owned(), value(resolved, *setting)?, source))
     });
     let parameters = resolved.settings.postgresql.iter().filter_map(|(name, value)| {
-        Some(row(format!("postgresql.{name}"), value.clone(), resolved.sources.parameters.get(name)?))
+        let value = if PgSetting::may_hold_secret(name.as_str()) { "***".to_owned() } else { value.clone() };
+        Some(row(format!("postgresql.{name}"), value, resolved.sources.parameters.get(name)?))
     });
     settings.chain(parameters).collect()
 }
@@ -86,7 +84,7 @@ fn value(resolved: &Resolved, setting: Setting) -> Option<String> {
     match setting {
         Setting::Name => Some(name.to_string()),
         Setting::Namespace => Some(namespace.to_string()),
-        Setting::Timeout => Some(crate::report::text::age(patience(resolved.timeout))),
+        Setting::Timeout => Some(resolved.timeout.to_string()),
         Setting::BuildBase => path(&resolved.buildbase),
         Setting::Image => Some(image.to_string()),
         Setting::Flavor => Some(flavor.to_string()),
@@ -122,5 +120,137 @@ fn value(resolved: &Resolved, setting: Setting) -> Option<String> {
         Setting::Templates => path(templates),
         // The image's name says what the first two made of it; parameters have rows of their own.
         Setting::CcpImageTag | Setting::CcpImagePrefix | Setting::Parameters | Setting::Context => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::Given;
+
+    fn example() -> Resolved {
+        let given = Given {
+            flags: &["--replicas", "3", "--set-parameter", "work_mem=16MB", "--set-parameter", "my.api_token=hunter2"],
+            env: &[("CCP_IMAGE_TAG", "centos7-9.6-1.2.7"), ("PG_PASSWORD", "hunter2"), ("NFS_SERVER", "10.0.0.5")],
+            file: "name: orders\nsize: 2048Mi\npostgresql:\n  max_connections: 200\n",
+            kubeconfig: Some("shop"),
+        };
+        given.resolve().expect("good settings")
+    }
+
+    #[test]
+    fn as_a_table() {
+        insta::assert_snapshot!(shown(&example(), TableFormat::Table).expect("text"), @r#"
+        SETTING                     VALUE                                           SOURCE
+        name                        orders                                          conf/pgset.yaml:1
+        namespace                   shop                                            kubeconfig
+        timeout                     10m                                             default
+        image                       crunchydata/crunchy-postgres:centos7-9.6-1.2.7  CCP_IMAGE_TAG
+        flavor                      crunchy                                         default: from the image's name
+        replicas                    3                                               --replicas
+        storage                     nfs                                             default: as in the 2017 example, because of CCP_IMAGE_TAG
+        nfs-path                    /nfsfileshare                                   default: as in the 2017 example
+        nfs-server                  10.0.0.5                                        NFS_SERVER
+        layout                      shared                                          default: one folder holds every member's
+        size                        2Gi                                             conf/pgset.yaml:2
+        cpu                         100m                                            default
+        memory                      512Mi                                           default
+        database                    userdb                                          default: as in the 2017 example
+        user                        testuser                                        default: as in the 2017 example
+        user-password               ***                                             PG_PASSWORD
+        superuser-password          generated                                       default: kept in a Secret
+        replication-password        generated                                       default: kept in a Secret
+        uid                         26                                              default: the Crunchy image's postgres user
+        postgresql.max_connections  200                                             conf/pgset.yaml:4
+        postgresql.my.api_token     ***                                             --set-parameter
+        postgresql.work_mem         16MB                                            --set-parameter
+        "#);
+    }
+
+    #[test]
+    fn as_yaml_and_json() {
+        insta::assert_snapshot!(shown(&example(), TableFormat::Yaml).expect("text"), @r#"
+        apiVersion: pgset/v1
+        kind: Settings
+        settings:
+        - setting: name
+          source: conf/pgset.yaml:1
+          value: orders
+        - setting: namespace
+          source: kubeconfig
+          value: shop
+        - setting: timeout
+          source: default
+          value: 10m
+        - setting: image
+          source: CCP_IMAGE_TAG
+          value: crunchydata/crunchy-postgres:centos7-9.6-1.2.7
+        - setting: flavor
+          source: 'default: from the image''s name'
+          value: crunchy
+        - setting: replicas
+          source: '--replicas'
+          value: '3'
+        - setting: storage
+          source: 'default: as in the 2017 example, because of CCP_IMAGE_TAG'
+          value: nfs
+        - setting: nfs-path
+          source: 'default: as in the 2017 example'
+          value: /nfsfileshare
+        - setting: nfs-server
+          source: NFS_SERVER
+          value: 10.0.0.5
+        - setting: layout
+          source: 'default: one folder holds every member''s'
+          value: shared
+        - setting: size
+          source: conf/pgset.yaml:2
+          value: 2Gi
+        - setting: cpu
+          source: default
+          value: 100m
+        - setting: memory
+          source: default
+          value: 512Mi
+        - setting: database
+          source: 'default: as in the 2017 example'
+          value: userdb
+        - setting: user
+          source: 'default: as in the 2017 example'
+          value: testuser
+        - setting: user-password
+          source: PG_PASSWORD
+          value: '***'
+        - setting: superuser-password
+          source: 'default: kept in a Secret'
+          value: generated
+        - setting: replication-password
+          source: 'default: kept in a Secret'
+          value: generated
+        - setting: uid
+          source: 'default: the Crunchy image''s postgres user'
+          value: '26'
+        - setting: postgresql.max_connections
+          source: conf/pgset.yaml:4
+          value: '200'
+        - setting: postgresql.my.api_token
+          source: '--set-parameter'
+          value: '***'
+        - setting: postgresql.work_mem
+          source: '--set-parameter'
+          value: 16MB
+        "#);
+        let json: serde_json::Value =
+            serde_json::from_str(&shown(&example(), TableFormat::Json).expect("text")).expect("JSON");
+        let yaml = crate::yaml::parse(&shown(&example(), TableFormat::Yaml).expect("text"));
+        assert_eq!(yaml, Ok(json));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        for format in [TableFormat::Table, TableFormat::Json, TableFormat::Yaml] {
+            assert!(!shown(&example(), format).expect("text").contains("hunter2"));
+        }
+        assert!(!format!("{:?}", example().settings.passwords).contains("hunter2"));
     }
 }

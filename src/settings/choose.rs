@@ -139,6 +139,7 @@ pub(super) fn storage(
         },
         None => Sourced { value: StorageKind::Class, source: Source::default_because("") },
     });
+    let known_problems = reader.problems.len();
     if !bad_kind {
         for (setting, owner, given) in [
             (Setting::StorageClass, StorageKind::Class, text(&class)),
@@ -163,7 +164,8 @@ pub(super) fn storage(
         || Sourced { value: known("/nfsfileshare"), source: Source::default_because("as in the 2017 example") };
     let storage = match kind.value {
         StorageKind::Nfs => Storage::Nfs {
-            server: settle_server(reader, server, machine),
+            // Where the kind of storage is in doubt, this machine's address is no matter yet.
+            server: settle_server(reader, server, (reader.problems.len() == known_problems).then_some(machine)),
             path: reader.settle(Setting::NfsPath, nfs_path, seed_path).value,
         },
         StorageKind::HostPath => {
@@ -175,7 +177,7 @@ pub(super) fn storage(
                 Read::Absent => Read::Absent,
                 Read::Bad => Read::Bad,
             };
-            let default = || Sourced { value: None, source: Source::default_because("the cluster's default class") };
+            let default = || Sourced { value: None, source: Source::default_because("") };
             Storage::Class { class: reader.settle(Setting::StorageClass, class, default).value }
         }
     };
@@ -204,9 +206,9 @@ fn refuse_stranger(
         source => format!("is for storage {owner}, and it is {} by {source}", kind.value),
     };
     let hint = match source {
-        Source::Flag(flag) => format!("add --storage {owner}, or leave out {flag}"),
+        Source::Flag(flag) => format!("give --storage {owner}, or leave out {flag}"),
         Source::Env(name) => format!("set PGSET_STORAGE={owner}, or unset {name}"),
-        _ => format!("add `storage: {owner}` to the settings file, or remove `{}`", setting.key()),
+        _ => format!("write `storage: {owner}` in the settings file, or remove `{}`", setting.key()),
     };
     reader.refuse(setting, source.clone(), Some(value.clone()), reason, Some(hint));
 }
@@ -230,11 +232,11 @@ fn read_server(reader: &mut Reader<'_>, flag: Option<&str>) -> Read<NfsServer> {
 }
 
 /// The NFS server: what was given, else this machine, as in the seed.
-fn settle_server(reader: &mut Reader<'_>, server: Read<NfsServer>, machine: &dyn Machine) -> NfsServer {
+fn settle_server(reader: &mut Reader<'_>, server: Read<NfsServer>, machine: Option<&dyn Machine>) -> NfsServer {
     let unknown = Sourced { value: NfsServer::Host(String::new()), source: Source::Machine };
-    if !server.is_absent() {
+    let Some(machine) = machine.filter(|_| server.is_absent()) else {
         return reader.settle(Setting::NfsServer, server, || unknown).value;
-    }
+    };
     let hint = Some("give the NFS server's address: --nfs-server ADDRESS, or NFS_SERVER".to_owned());
     let own = machine.addresses().map(|addresses| preferred(&addresses));
     let read = match own {

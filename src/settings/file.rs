@@ -243,7 +243,7 @@ mod tests {
             ("LOCAL_IP: x\n", "LOCAL_IP from dir/pgset.yaml:1: is not a setting: did you mean `nfs-server`?"),
             ("set-parameter: x\n", "set-parameter from dir/pgset.yaml:1: is not a setting: did you mean `postgresql`?"),
             ("wholly-other: x\n", "wholly-other from dir/pgset.yaml:1: is not a setting"),
-            ("\"a\\nb\": x\n", "a\nb from dir/pgset.yaml: is not a setting"),
+            ("\"a\\nb\": x\n", "\"a\\nb\" from dir/pgset.yaml: is not a setting"),
             ("replicas: [3]\n", "replicas from dir/pgset.yaml:1: expected one value, found a list"),
             ("image:\n  name: x\n", "image from dir/pgset.yaml:1: expected one value, found a map"),
             (

@@ -11,6 +11,8 @@ mod read;
 mod resolve;
 mod source;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 mod types;
 
 use std::collections::BTreeMap;

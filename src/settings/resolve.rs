@@ -184,15 +184,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
     let cpu = reader.settle(Setting::Cpu, cpu, plain("100m")).value;
     let memory = reader.read_checked(Setting::Memory, memory.as_deref(), Quantity::check_memory);
     let memory = reader.settle(Setting::Memory, memory, plain("512Mi")).value;
-    let database = reader.read_checked(Setting::Database, database.as_deref(), PgIdentifier::check_database);
-    let database = reader.settle(Setting::Database, database, because("userdb", "as in the 2017 example"));
-    let user = reader.read_checked(Setting::User, user.as_deref(), PgIdentifier::check_role);
-    let user = reader.settle(Setting::User, user, because("testuser", "as in the 2017 example"));
-    if flavor == Flavor::Crunchy {
-        for (setting, name) in [(Setting::Database, &database), (Setting::User, &user)] {
-            reader.check(setting, &name.source, name.value.as_str(), name.value.check_crunchy());
-        }
-    }
+    let (database, user) = names(reader, database.as_deref(), user.as_deref(), flavor);
     let passwords = GivenPasswords {
         superuser: password(reader, Setting::SuperuserPassword, flavor),
         replication: password(reader, Setting::ReplicationPassword, flavor),
@@ -215,8 +207,8 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             size,
             cpu,
             memory,
-            database: database.value,
-            user: user.value,
+            database,
+            user,
             passwords,
             postgresql,
             uid: uid.get(),
@@ -228,6 +220,25 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
     })
 }
 
+/// The database and its owner.
+fn names(
+    reader: &mut Reader<'_>,
+    database: Option<&str>,
+    user: Option<&str>,
+    flavor: Flavor,
+) -> (PgIdentifier, PgIdentifier) {
+    let database = reader.read_checked(Setting::Database, database, PgIdentifier::check_database);
+    let database = reader.settle(Setting::Database, database, because("userdb", "as in the 2017 example"));
+    let user = reader.read_checked(Setting::User, user, PgIdentifier::check_role);
+    let user = reader.settle(Setting::User, user, because("testuser", "as in the 2017 example"));
+    if flavor == Flavor::Crunchy {
+        for (setting, name) in [(Setting::Database, &database), (Setting::User, &user)] {
+            reader.check(setting, &name.source, name.value.as_str(), name.value.check_crunchy());
+        }
+    }
+    (database.value, user.value)
+}
+
 fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option<Password> {
     let check = |password: &Password| match flavor {
         Flavor::Crunchy => password.check_crunchy(),
@@ -237,7 +248,7 @@ fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option
         Read::Given(Sourced { value, source }) => Read::Given(Sourced { value: Some(value), source }),
         Read::Absent | Read::Bad => Read::Absent,
     };
-    let generated = || Sourced { value: None, source: Source::default_because("generated, kept in a Secret") };
+    let generated = || Sourced { value: None, source: Source::default_because("kept in a Secret") };
     reader.settle(setting, read, generated).value
 }
 
@@ -274,8 +285,8 @@ fn read_parameters(
                 sources.insert(name, source);
             }
             Err(Invalid { reason }) => {
-                let setting = Setting::Parameters;
-                reader.refuse(setting, source, Some(format!("{name}={value}")), reason, None);
+                let value = if PgSetting::may_hold_secret(&name) { "***" } else { &value };
+                reader.refuse(Setting::Parameters, source, Some(format!("{name}={value}")), reason, None);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::types::invisible;
 use crate::error::Failure;
 
 /// Where a value came from.
@@ -88,7 +89,12 @@ impl fmt::Display for Problem {
         if setting.is_empty() {
             return write!(f, "{source}: {reason}");
         }
-        f.write_str(setting)?;
+        // A key of the settings file may be anything.
+        if invisible(setting).is_some() {
+            write!(f, "{setting:?}")?;
+        } else {
+            f.write_str(setting)?;
+        }
         if let Some(value) = value {
             write!(f, " {}", shown(value))?;
         }

@@ -147,7 +147,7 @@ word_type!(
 ///
 /// Beside the control characters these are the line and paragraph separators and the characters that change the
 /// direction of what follows: a value that shows as something else is a trap.
-fn invisible(text: &str) -> Option<char> {
+pub(super) fn invisible(text: &str) -> Option<char> {
     text.chars().find(|&c| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

@@ -47,11 +47,11 @@ impl PgIdentifier {
     ///
     /// # Errors
     ///
-    /// When every server has a database of that name, or a client would take the name for something else.
+    /// When it is one of the databases new ones are copied from, or a client would take the name for something else.
     pub fn check_database(&self) -> Result<(), Invalid> {
         match self.as_str() {
-            "postgres" | "template0" | "template1" => {
-                invalid("is the name of a database that every PostgreSQL server has: choose another")
+            "template0" | "template1" => {
+                invalid("is a template that PostgreSQL makes other databases from: choose another")
             }
             name if name.contains('=') || name.contains("://") => {
                 invalid("expected a name without `=` and `://`: PostgreSQL's programs take it for a connection string")
@@ -102,6 +102,15 @@ impl FromStr for PgIdentifier {
     }
 }
 
+impl PgSetting {
+    /// Whether the value of a parameter of this name is better not shown.
+    #[must_use]
+    pub fn may_hold_secret(name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        ["passw", "passphrase", "secret", "token"].iter().any(|part| name.contains(part))
+    }
+}
+
 impl FromStr for PgSetting {
     type Err = Invalid;
 
@@ -128,7 +137,7 @@ impl FromStr for PgSetting {
         // PostgreSQL ignores case here, so that `Port` is `port`.
         let name = text.to_ascii_lowercase();
         match owned_by_pgset(&name) {
-            Some(reason) => invalid(reason),
+            Some(reason) => invalid(format!("is pgset's to set: {reason}")),
             None => Ok(Self(name)),
         }
     }
@@ -137,21 +146,21 @@ impl FromStr for PgSetting {
 /// Why a parameter is not for a person to set.
 fn owned_by_pgset(name: &str) -> Option<&'static str> {
     Some(match name {
-        "data_directory" => "pgset decides where a member's data is: see --nfs-path, --host-path and --layout",
+        "data_directory" => "it knows where a member's data is",
         "config_file" | "hba_file" | "ident_file" | "include" | "include_dir" | "include_if_exists" => {
-            "pgset brings the configuration files and updates them"
+            "it brings the configuration files and updates them"
         }
         "external_pid_file" | "unix_socket_directories" | "unix_socket_group" | "unix_socket_permissions" => {
-            "pgset's probes and scripts reach the server by its socket"
+            "its probes and scripts reach the server by its socket"
         }
         "listen_addresses" => "the Services reach every member on all its addresses",
-        "port" => "the Services, probes and replicas use port 5432; choose the client's port with port-forward",
-        "primary_conninfo" | "primary_slot_name" => "pgset tells each replica how to find the primary",
-        "wal_level" => "replication needs `replica`, which pgset sets",
+        "port" => "the Services, probes and replicas use port 5432",
+        "primary_conninfo" | "primary_slot_name" => "it tells each replica how to find the primary",
+        "wal_level" => "replication needs `replica`",
         "hot_standby" => "the replicas serve reads, and are asked how far they are, only while it is on",
-        "password_encryption" => "pgset's pg_hba.conf asks for scram-sha-256",
-        "cluster_name" | "application_name" => "replicas are told apart by it, so pgset sets it to the member's name",
-        "promote_trigger_file" | "trigger_file" | "standby_mode" => "promotion is pgset's: a file would go unseen",
+        "password_encryption" => "its pg_hba.conf asks for scram-sha-256",
+        "cluster_name" | "application_name" => "replicas are told apart by it",
+        "promote_trigger_file" | "trigger_file" | "standby_mode" => "it promotes without a file",
         "recovery_target"
         | "recovery_target_action"
         | "recovery_target_inclusive"
@@ -267,10 +276,11 @@ mod tests {
         for text in ["postgres", "replicator", "master", "primaryuser", "public", "none", "pg_monitor", "pg_"] {
             assert!(name(text).check_role().is_err(), "{text}");
         }
-        for text in ["postgres", "template0", "template1", "host=evil", "postgresql://x"] {
+        for text in ["template0", "template1", "host=evil", "postgresql://x"] {
             assert!(name(text).check_database().is_err(), "{text}");
         }
         assert_eq!(name("pg_stats").check_database(), Ok(()));
+        assert_eq!(name("postgres").check_database(), Ok(()));
         for text in ["userdb", "_a1"] {
             assert_eq!(name(text).check_crunchy(), Ok(()), "{text}");
         }
