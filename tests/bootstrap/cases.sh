@@ -7,7 +7,9 @@ CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness 
   retired_member wal_gone wal_gone_seen_late local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
   older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
   missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
-  a_node_is_gone dns_hangs killed)
+  a_node_is_gone)
+# Those run beside them.
+SLOW_CASES=(killed dns_hangs)
 
 # ---- what the cases are made of -------------------------------------------------------------------------------------
 
