@@ -36,7 +36,7 @@ if ! command -v postgres >/dev/null 2>&1; then
     /usr/lib/postgresql/*/bin; do
     [ -x "$dir/postgres" ] && programs=$dir
   done
-  PATH=$programs:$PATH
+  [ -z "$programs" ] || PATH=$programs:$PATH
 fi
 
 # ---- saying things --------------------------------------------------------------------------------------------------
@@ -99,8 +99,8 @@ all_hosts() {
   hosts=
   [ -z "$1" ] || [ "$1" = "$POD_NAME" ] || hosts=$(member_host "$1"),
   hosts=$hosts$master_host
-  count=$(cat "$PGSET_RUN/members" 2>/dev/null)
-  [ "${count:=$PGSET_MAX_MEMBERS}" -ge 4 ] || count=4
+  count=$(cat "$PGSET_RUN/members" 2>/dev/null || echo "$PGSET_MAX_MEMBERS")
+  [ "$count" -ge 4 ] || count=4
   [ "$count" -gt "$ordinal" ] || count=$((ordinal + 1))
   n=0
   while [ "$n" -lt "$count" ]; do
@@ -127,7 +127,7 @@ hosts_now() {
     hosts=$hosts,$address
     count=$((count + 1))
   done
-  [ "$count" = 0 ] || echo "$count" >"$PGSET_RUN/members"
+  echo "$count" >"$PGSET_RUN/members"
   [ "$ordinal" = 0 ] || hosts=$hosts,$(member_host "$PGSET_SET-0")
   printf '%s' "$hosts"
 }

@@ -53,6 +53,7 @@ become_postgres() {
   [ ! -e "$PGDATA/standby.signal" ] || role=replica
   primary=
   [ ! -e "$PGSET_RUN/primary" ] || read -r primary <"$PGSET_RUN/primary"
+  [ -e "$PGSET_RUN/members" ] || hosts_now >/dev/null # For all_hosts.
   phase "starting PostgreSQL as a $role"
   say "starting PostgreSQL $major as a $role"
   # From here on a signal could get lost, until PostgreSQL listens to them. So stop.sh leaves word first, then looks whether
@@ -77,7 +78,7 @@ prepare_run() {
   for file in stop started streamed failures primary members clone.log ask.err ".s.PGSQL.$PGSET_PORT" ".s.PGSQL.$PGSET_PORT.lock"; do
     rm -f "$PGSET_RUN/$file"
   done
-  phase "starting"
+  phase "starting" || stop_here 77 "cannot write to $PGSET_RUN as uid $(id -u)"
   # In a passfile, : and \ are escaped. A group-readable Secret file itself would be ignored by libpq.
   for field in "$PGSET_REPLICATION_USER" "$(secret replication)"; do
     printf '%s' "$field" | sed 's/[:\\]/\\&/g'
@@ -166,11 +167,11 @@ initialise() {
     --locale=C --lc-ctype=C.UTF-8 --no-sync
   [ "$major" -lt 16 ] || set -- "$@" --set huge_pages=off
   initdb -D "$PGDATA.tmp" "$@" >"$PGSET_RUN/initdb.log" 2>&1 ||
-    stop_here 1 "initdb failed: $(tail -n 1 "$PGSET_RUN/initdb.log")"
+    stop_here 1 "initdb failed: $(sed -n 's/^initdb: error: //p; s/.*FATAL: *//p' "$PGSET_RUN/initdb.log" | head -n 1)"
   # Single-user mode: quicker than a temporary server, and nobody can connect meanwhile.
   first_statements | postgres --single -D "$PGDATA.tmp" -c exit_on_error=on -c fsync=off -c huge_pages=off \
     -c log_min_error_statement=panic postgres >"$PGSET_RUN/initdb.log" 2>&1 ||
-    stop_here 1 "creating the users and the database failed: $(grep -v 'LOG:' "$PGSET_RUN/initdb.log" | tail -n 1)"
+    stop_here 1 "creating the users and the database failed: $(sed -n 's/.*FATAL: *//p' "$PGSET_RUN/initdb.log" | head -n 1)"
   seal
 }
 
@@ -259,6 +260,7 @@ nap() {
 clone_once() {
   check_system "$member_system" "$member_name is the primary of"
   make_temporary_folder
+  enough_space || return 1
   phase "cloning from $member_name"
   say "cloning from $member_name"
   began=$(date +%s)
@@ -275,6 +277,17 @@ clone_once() {
   check_system "$(control 'Database system identifier')" "the clone is of"
   say "cloned from $member_name in $(($(date +%s) - began)) s"
   echo "$member_name" >"$PGSET_RUN/primary"
+}
+
+# A clone that does not fit is not begun: in the shared layout it would take the primary's disk with it.
+enough_space() {
+  kilobytes=$(timeout 20 psql -XAtq -d "$(conninfo "$member_host" read-write)" \
+    -c 'SELECT (sum(pg_database_size(oid)) / 1024 * 1.1)::bigint FROM pg_database' 2>/dev/null) || return 0
+  # shellcheck disable=SC2046 # The columns: file system, size, used, free.
+  set -- $(df -Pk "$PGSET_DATA" | tail -n 1)
+  [ "$kilobytes" -gt "$4" ] || return 0
+  problem="it takes $((kilobytes / 1024)) MB, and only $(($4 / 1024)) MB are free on $PGSET_DATA"
+  return 1
 }
 
 # ---- making a folder appear whole -----------------------------------------------------------------------------------

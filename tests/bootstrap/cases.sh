@@ -6,8 +6,10 @@ CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness 
   identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover
   retired_member wal_gone wal_gone_seen_late local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
   older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
-  missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
-  a_node_is_gone dns_hangs killed)
+  full_volume missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
+  a_node_is_gone)
+# Those run beside them.
+SLOW_CASES=(killed dns_hangs)
 
 # ---- what the cases are made of -------------------------------------------------------------------------------------
 
@@ -639,6 +641,29 @@ unwritable_volume() {
   chmod 0755 "$(volume 0)"
   pod_up 0
   expect_refusal 0 77 "cannot write to /pgdata as uid 999: mkdir: *Permission denied"
+}
+
+full_volume() {
+  living_set
+  start_both
+  pod_delete 1
+  rm -rf "$(folder 1)"
+  mount -t tmpfs -o mode=0777,size=20m tmpfs "$(volume 1)"
+  pod_up 1
+  wait_until 10 "the readiness says so" not_ready_saying 1 'cloning from pgset-0 failed and is tried again: it takes [0-9]* MB, and only 20 MB are free on /pgdata'
+  expect folders "$(ls "$(volume 1)")" pgset-1.tmp
+  mount -o remount,size=200m "$(volume 1)"
+  wait_ready 1
+  expect_streaming 1 0
+  # An initialisation that does not fit.
+  pod_delete 0
+  pod_delete 1
+  umount "$(volume 1)"
+  rm -rf "$(folder 0)"
+  mount -t tmpfs -o mode=0777,size=5m tmpfs "$(volume 0)"
+  pod_up 0
+  expect_refusal 0 1 "initdb failed: *No space left on device*"
+  umount "$(volume 0)"
 }
 
 missing_secret() {

@@ -50,7 +50,13 @@ done
 SEED=${PGSET_TEST_SEED:-$RANDOM}
 echo "seed $SEED"
 
-# One world: a major in a shell. $1 image, as MAJOR=ROOTFS; $2 dash or busybox; $3 a number of its own.
+# shellcheck source=pods.sh
+. "$HERE/pods.sh"
+# shellcheck source=cases.sh
+. "$HERE/cases.sh"
+
+# One world: a major, a shell and some cases, one after the other. $1 image, as MAJOR=ROOTFS; $2 dash or busybox; $3 a number
+# of its own; then the cases.
 world() {
   MAJOR=${1%%=*} ROOTFS=${1#*=} SCRIPTS_SH=$2 NETWORK_NUMBER=$3
   PROGRAMS=/usr/lib/postgresql/$MAJOR/bin
@@ -61,19 +67,15 @@ world() {
   ip link add "$BRIDGE" type bridge
   ip addr add "$NET.1/24" dev "$BRIDGE"
   ip link set "$BRIDGE" up
-  WORK=$WORK/$MAJOR-$SCRIPTS_SH
+  WORK=$WORK/$NETWORK_NUMBER
+  shift 3
   mkdir -p "$WORK/sets" "$WORK/logs"
   LINKS=0
   RUN_UID=999 WITHOUT_NAME='' DOMAIN=default.svc.cluster.test
   SET=pgset DATABASE=userdb DB_USER=testuser REPLICATION_USER=primaryuser
   SUPERUSER_PASSWORD=super-1 REPLICATION_PASSWORD=repl-2 USER_PASSWORD=user-3
-  # shellcheck source=pods.sh
-  . "$HERE/pods.sh"
-  # shellcheck source=cases.sh
-  . "$HERE/cases.sh"
   local case began
-  # shellcheck disable=SC2153 # CASES is the list, CASE the one.
-  for case in "${CASES[@]}"; do
+  for case in "$@"; do
     case ,${PGSET_TEST_CASES:-$case}, in *,"$case",*) ;; *) continue ;; esac
     CASE=$case
     RANDOM=$((SEED + NETWORK_NUMBER))
@@ -119,8 +121,9 @@ for image in "$@"; do
   [ "${image%%=*}" = 15 ] || shells=(busybox)
   [ -z "${PGSET_LONG_TESTS-}" ] || shells=(dash busybox)
   for shell in "${shells[@]}"; do
-    number=$((number + 1))
-    world "$image" "$shell" "$number" &
+    world "$image" "$shell" "$((number + 1))" "${CASES[@]}" &
+    world "$image" "$shell" "$((number + 2))" "${SLOW_CASES[@]}" &
+    number=$((number + 2))
   done
 done
 wait
