@@ -1,6 +1,7 @@
 //! Healthy: the one judgement that `up`, `wait`, `scale` and `status` share. It is the database's word, or
 //! Kubernetes' where PostgreSQL may not be asked.
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -122,7 +123,7 @@ fn kubernetes(seen: &Observation) -> Vec<Unmet> {
     let Some(stateful_set) = &seen.stateful_set else { return vec![Unmet::NoStatefulSet] };
     let mut unmet = Vec::new();
     let status = stateful_set.status.as_ref();
-    if status.and_then(|s| s.observed_generation) < stateful_set.metadata.generation {
+    if !is_observed(stateful_set) {
         unmet.push(Unmet::NotObserved);
     }
     let revision = status.and_then(|s| s.update_revision.as_deref());
@@ -139,6 +140,12 @@ fn kubernetes(seen: &Observation) -> Vec<Unmet> {
         }
     }
     unmet
+}
+
+/// Whether the controller has seen the StatefulSet's latest change. Until then its pods say nothing about that change.
+pub(super) fn is_observed(stateful_set: &StatefulSet) -> bool {
+    let status = stateful_set.status.as_ref();
+    status.and_then(|status| status.observed_generation) >= stateful_set.metadata.generation
 }
 
 /// One primary, every other member streaming from it, and the Services leading where they should.

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
+use super::health;
 use super::observation::Observation;
 
 /// One thing that is wrong or late.
@@ -115,18 +116,13 @@ impl Finding {
 #[must_use]
 pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let asked = Asked { seen, since };
-    let families = [
-        admission::findings,
-        scheduling::findings,
-        storage::findings,
-        references::findings,
-        revision::findings,
-        images::findings,
-        containers::findings,
-        postgres::findings,
-    ];
+    let of_the_set =
+        [admission::findings, scheduling::findings, storage::findings, references::findings, postgres::findings];
+    let of_containers = [revision::findings, images::findings, containers::findings];
+    let observed = seen.stateful_set.as_ref().is_some_and(health::is_observed);
+    let containers = of_containers.iter().filter(|_| observed);
     let mut told = BTreeSet::new();
-    let mut findings: Vec<Finding> = families.iter().flat_map(|family| family(&asked)).collect();
+    let mut findings: Vec<Finding> = of_the_set.iter().chain(containers).flat_map(|family| family(&asked)).collect();
     findings.retain(|finding| told.insert((finding.code, finding.object.clone())));
     findings.sort_by_key(|finding| finding.severity);
     findings
