@@ -14,8 +14,9 @@ use crate::yaml;
 /// The file that is read from the current directory when none is named.
 pub const DEFAULT_FILE: &str = "pgset.yaml";
 
-/// More than any settings need; a larger file is a mistake.
-const MAX_BYTES: u64 = 1 << 20;
+/// More than any settings need; a larger file is a mistake. The YAML reader takes time by the square of the nesting, and
+/// seconds for a megabyte of brackets.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// What a settings file says, before any value is judged.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +26,7 @@ pub struct SettingsFile {
     pub(super) values: BTreeMap<Setting, Sourced<String>>,
     /// The entries of `postgresql:`, in the order of their names.
     pub(super) parameters: Vec<(String, Sourced<String>)>,
-    /// What is wrong with the file itself; [`resolve`](super::resolve) reports it with everything else.
+    /// What is wrong with the file itself; [`resolve()`](super::resolve()) reports it with everything else.
     pub(super) problems: Vec<Problem>,
 }
 
@@ -59,6 +60,11 @@ impl SettingsFile {
             Ok(_) => file.refuse(None, "expected settings like `replicas: 3`, one a line".to_owned()),
             Err(error) => file.refuse((error.line > 0).then_some(error.line), error.message),
         }
+        // In the order a person reads the file.
+        file.problems.sort_by_key(|problem| match problem.source {
+            Source::File { line, .. } => line,
+            _ => None,
+        });
         file
     }
 
@@ -112,7 +118,7 @@ fn read(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
+        return Err(std::io::Error::other("it is larger than 64 KiB"));
     }
     String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
@@ -293,8 +299,8 @@ mod tests {
             file.problems.iter().map(|problem| problem.reason.clone()).collect::<Vec<_>>().join("; ")
         };
         assert!(load("none", None).contains("No such file"));
-        assert!(load("big", Some(&vec![b'#'; (1 << 20) + 1])).contains("larger than 1 MiB"));
-        assert_eq!(load("largest", Some(&vec![b'#'; 1 << 20])), "");
+        assert!(load("big", Some(&vec![b'#'; (64 << 10) + 1])).contains("larger than 64 KiB"));
+        assert_eq!(load("largest", Some(&vec![b'#'; 64 << 10])), "");
         assert!(load("latin1", Some(b"user: f\xfcr")).contains("not UTF-8"));
         assert!(load(".", None).contains("failed to read"));
         assert_eq!(load("good", Some(b"\xef\xbb\xbfreplicas: 3\r\n")), "");

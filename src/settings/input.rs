@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 use super::table::Setting;
 
 /// The environment variables pgset knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Env {
     values: BTreeMap<String, OsString>,
 }
@@ -33,6 +34,13 @@ impl Env {
     pub(super) fn get(&self, name: &str) -> Option<Variable> {
         let value = self.values.get(name).filter(|value| !value.is_empty())?;
         Some(value.to_str().map_or(Variable::NotUnicode, |text| Variable::Text(text.to_owned())))
+    }
+}
+
+/// The names alone: some values are passwords.
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -121,5 +129,6 @@ mod tests {
         let env: Env = [("A", ""), ("B", "b")].into_iter().collect();
         assert!(env.get("A").is_none() && env.get("C").is_none());
         assert!(matches!(env.get("B"), Some(Variable::Text(text)) if text == "b"));
+        assert_eq!(format!("{env:?}"), "{\"A\", \"B\"}", "values may be passwords");
     }
 }

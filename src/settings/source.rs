@@ -114,18 +114,25 @@ fn shown(value: &str) -> String {
     }
 }
 
+/// More lines than this help nobody: what is wrong is one thing.
+const MAX_LINES: usize = 20;
+
 /// All that is wrong as one failure: exit code 2.
 #[must_use]
 pub fn failure(problems: &[Problem]) -> Failure {
     let message = match problems {
         [problem] => problem.to_string(),
         problems => {
-            let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            let mut lines: Vec<String> =
+                problems.iter().take(MAX_LINES).map(|problem| format!("\n  {problem}")).collect();
+            if problems.len() > MAX_LINES {
+                lines.push(format!("\n  … and {} more", problems.len() - MAX_LINES));
+            }
             format!("{} settings cannot be used:{}", problems.len(), lines.concat())
         }
     };
     let mut failure = Failure::usage(message);
-    for hint in problems.iter().filter_map(|problem| problem.hint.clone()) {
+    for hint in problems.iter().take(MAX_LINES).filter_map(|problem| problem.hint.clone()) {
         if !failure.hints.contains(&hint) {
             failure.hints.push(hint);
         }
@@ -175,5 +182,8 @@ mod tests {
             "2 settings cannot be used:\n  replicas \"0\" from --replicas: expected more\n  replicas \"0\" from this machine: expected more"
         );
         assert_eq!(failure.hints, ["give more"]);
+        let many = super::failure(&vec![problem(Source::Machine); 22]).error.to_string();
+        assert!(many.starts_with("22 settings cannot be used:\n") && many.ends_with("\n  … and 2 more"), "{many}");
+        assert_eq!(many.lines().count(), 22);
     }
 }

@@ -16,8 +16,8 @@ fn everything_wrong_is_named_at_once() {
     };
     insta::assert_snapshot!(failure(&given.resolve().expect_err("refused")).error, @r#"
     13 settings cannot be used:
-      postgresql.work_mem from conf/pgset.yaml:5: expected one value, found a list
       replica from conf/pgset.yaml:2: is not a setting: did you mean `replicas`?
+      postgresql.work_mem from conf/pgset.yaml:5: expected one value, found a list
       namespace "Shop" from kubeconfig: expected lowercase letters, digits and hyphens only, found 'S'
       image "Post gres" from --image: expected an image reference, found a space in it
       replicas "0" from --replicas: expected a number of members from 1 to 32
