@@ -67,11 +67,13 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
 pub fn resolve(app: &App, flags: &crate::cli::SettingsFlags) -> Outcome<(Resolved, settings::Connection)> {
     let file = SettingsFile::load(flags.file.as_deref());
     let failed = |problems: Vec<settings::Problem>| settings::failure(&problems);
-    let connection = settings::connection(&app.common, &app.env, &file).map_err(failed)?;
-    let namespace = context_namespace(&connection);
+    let connection = settings::connection(&app.common, &app.env, &file);
+    let namespace = connection.as_ref().ok().and_then(context_namespace);
     let context = settings::Context { namespace: namespace.as_deref(), machine: &ThisMachine };
     let inputs = Inputs { common: &app.common, flags, env: &app.env, file: &file, context };
-    Ok((settings::resolve(&inputs).map_err(failed)?, connection))
+    // First, since it tells everything that is wrong and not only what concerns the connection.
+    let resolved = settings::resolve(&inputs).map_err(failed)?;
+    Ok((resolved, connection.map_err(failed)?))
 }
 
 // ---- preflight ------------------------------------------------------------------------------------------------------
