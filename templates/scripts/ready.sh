@@ -26,7 +26,7 @@ main() {
     esac
   fi
   if [ -e "$PGSET_RUN/started" ] && [ -e "$PGDATA/standby.signal" ]; then
-    now_and_then timeout 5 /bin/sh "$0" look
+    now_and_then timeout 3 /bin/sh "$0" look
   fi
   why_not_ready
   exit 1
