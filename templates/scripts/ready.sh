@@ -26,7 +26,8 @@ main() {
     esac
   fi
   if [ -e "$PGSET_RUN/started" ] && [ -e "$PGDATA/standby.signal" ]; then
-    now_and_then timeout 3 /bin/sh "$0" look
+    # Its output goes nowhere: what it may leave running would hold the probe open.
+    now_and_then timeout 3 /bin/sh "$0" look >/dev/null 2>&1
   fi
   why_not_ready
   exit 1
