@@ -6,6 +6,7 @@
 #            serves reads, so accepting connections is enough, and costs one fork.
 #
 # Prints why not, in one sentence: the kubelet shows it as the pod's event.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${0%/*}/lib.sh"
 
 main() {
