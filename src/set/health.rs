@@ -111,7 +111,12 @@ pub fn health(seen: &Observation) -> Health {
     let mut unmet = kubernetes(seen);
     if seen.stateful_set.is_some() {
         match word {
-            Word::PostgreSQL => unmet.extend(postgres(seen)),
+            Word::PostgreSQL => {
+                // That a member which is not there or not ready was not asked goes without saying.
+                let known: Vec<String> = unmet.iter().filter_map(|one| one.member().map(str::to_owned)).collect();
+                let unasked = |one: &Unmet| matches!(one, Unmet::NotAsked { member } if known.contains(member));
+                unmet.extend(postgres(seen).into_iter().filter(|one| !unasked(one)));
+            }
             Word::Kubernetes => unmet.extend(endpoints_without_roles(seen)),
         }
     }

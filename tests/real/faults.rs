@@ -38,6 +38,51 @@ fn admission_that_refuses_the_pods() {
     hopeless(&space, &[], "PGS-QUOTA", &["ResourceQuota tiny", "edit resourcequota tiny"]);
     space.kubectl(&["delete", "resourcequota", "tiny"]);
     space.pgset(&["up"]).expect(0);
+
+    let restricted = Namespace::beside(&space, "restricted");
+    restricted.kubectl(&["label", "namespace", &restricted.name, "pod-security.kubernetes.io/enforce=restricted"]);
+    let folder = std::env::temp_dir().join(format!("{}-templates", restricted.name));
+    let templates = folder.to_str().unwrap();
+    restricted.pgset(&["render", "--eject", templates]).expect(0);
+    let file = folder.join("statefulset.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let open =
+        text.replace("      enableServiceLinks: false\n", "      enableServiceLinks: false\n      hostNetwork: true\n");
+    assert_ne!(open, text);
+    std::fs::write(&file, open).unwrap();
+    hopeless(&restricted, &["--templates", templates], "PGS-PODSECURITY", &["hostNetwork", "--show-labels"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let hooked = Namespace::beside(&space, "hooked");
+    let manifest = format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{name: {name}}}\n\
+        webhooks:\n- name: deny.example.com\n  clientConfig: {{url: 'https://127.0.0.1:1/'}}\n  sideEffects: None\n  \
+        admissionReviewVersions: [v1]\n  failurePolicy: Fail\n  namespaceSelector:\n    \
+        matchLabels: {{kubernetes.io/metadata.name: {name}}}\n  \
+        rules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]\n",
+        name = hooked.name
+    );
+    let _hook = ClusterWide::apply("validatingwebhookconfiguration", &hooked.name, &manifest);
+    hopeless(&hooked, &[], "PGS-WEBHOOK", &["deny.example.com", "validatingwebhookconfigurations"]);
+}
+
+/// A cluster-wide object that goes with the test, however it ends.
+struct ClusterWide {
+    kind: &'static str,
+    name: String,
+}
+
+impl ClusterWide {
+    fn apply(kind: &'static str, name: &str, manifest: &str) -> Self {
+        crate::harness::kubectl_with(&["apply", "-f", "-"], manifest);
+        Self { kind, name: name.to_owned() }
+    }
+}
+
+impl Drop for ClusterWide {
+    fn drop(&mut self) {
+        kubectl(&["delete", self.kind, &self.name, "--ignore-not-found"]);
+    }
 }
 
 #[test]
@@ -116,9 +161,8 @@ fn a_claim_that_nobody_provides_for_is_waited_for_and_named() {
     let manifest = format!(
         "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{name: {class}}}\nprovisioner: example.com/silent\n"
     );
-    space.apply(&manifest);
+    let _class = ClusterWide::apply("storageclass", &class, &manifest);
     let run = space.pgset(&["up", "--storage-class", &class, "--timeout", "25s"]);
-    kubectl(&["delete", "storageclass", &class]);
     run.expect(4).says(&["PGS-CLAIM-PENDING", "PersistentVolumeClaim pgdata-pgset-0", "is not healthy after"]);
 }
 

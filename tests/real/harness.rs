@@ -119,13 +119,6 @@ impl Namespace {
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).unwrap()) }
     }
 
-    /// Applies a manifest in this namespace.
-    pub fn apply(&self, manifest: &str) {
-        let mut all = vec!["--namespace", self.name.as_str()];
-        all.extend(["apply", "-f", "-"]);
-        kubectl_with(&all, manifest);
-    }
-
     /// SQL in a member, as the superuser; unaligned rows without headings.
     pub fn psql(&self, member: &str, sql: &str) -> String {
         self.try_psql(member, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
