@@ -79,7 +79,7 @@ pub struct Common {
     /// No progress, results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// More about what is going on; twice for requests to the API server
+    /// Which cluster, which steps, and what is done to single objects
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colour; NO_COLOR is heard too

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, context_namespace};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::{ColorChoice, Ui, UiOptions};
-use crate::settings::{self, Env, SettingsFile, Target, Timeout};
+use crate::settings::{self, Connection, Env, SettingsFile, Target, Timeout};
 
 /// One run of pgset.
 pub struct App {
@@ -29,7 +29,7 @@ impl App {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let ui = Ui::resolve(UiOptions { color, quiet: common.quiet });
+        let ui = Ui::resolve(UiOptions { color, quiet: common.quiet, verbose: common.verbose > 0 });
         Self {
             ui,
             common,
@@ -49,7 +49,18 @@ impl App {
         let namespace = context_namespace(&connection);
         let target = settings::target(&self.common, &self.env, &file, namespace.as_deref());
         let target = target.map_err(|problems| settings::failure(&problems))?;
-        Ok((target, Cluster::connect(&connection).await?))
+        Ok((target, self.connect(&connection).await?))
+    }
+
+    /// The cluster a connection leads to.
+    ///
+    /// # Errors
+    /// No usable kubeconfig.
+    pub async fn connect(&self, connection: &Connection) -> Outcome<Cluster> {
+        let cluster = Cluster::connect(connection).await?;
+        let context = if cluster.context.is_empty() { "in this cluster" } else { &cluster.context };
+        self.ui.detail(&format!("context {context}, API server {}", cluster.server));
+        Ok(cluster)
     }
 
     /// From here on, an interrupt means this; an empty text is not shown.

@@ -141,7 +141,7 @@ impl Follower<'_> {
         let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
         for relabel in &step.relabel {
             match members.relabel(relabel).await {
-                Ok(()) => {}
+                Ok(()) => self.app.ui.detail(&format!("labelled Pod {} name={}", relabel.pod, relabel.name)),
                 // The pod was replaced meanwhile, or the API server is away: the next look tells.
                 Err(failure) if failure.is_not_found() || failure.is_transient() => {}
                 Err(failure) => return Err(failure.into()),

@@ -24,12 +24,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let templates = Templates::load(settings.templates.as_deref())?;
     let names = Names::new(&settings.name, &settings.namespace);
     let manifests = render(&settings, &Context::new(&settings), &templates)?;
-    let cluster = Cluster::connect(&connection).await?;
+    let cluster = app.connect(&connection).await?;
 
     check(&cluster, &settings, &manifests).await?;
+    app.ui.detail("preflight: version, namespace, storage and rights are fine");
     let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests);
     let (planned, (secret, new_secret)) = try_join(planned, passwords).await?;
+    app.ui.detail(&format!("dry run: the API server accepts all {} objects", planned.len()));
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on starting by itself",
         format!("wait for it: {}, or repeat: {}", app.command("wait", &names), app.command("up", &names)),
@@ -67,11 +69,13 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
 pub fn resolve(app: &App, flags: &crate::cli::SettingsFlags) -> Outcome<(Resolved, settings::Connection)> {
     let file = SettingsFile::load(flags.file.as_deref());
     let failed = |problems: Vec<settings::Problem>| settings::failure(&problems);
-    let connection = settings::connection(&app.common, &app.env, &file).map_err(failed)?;
-    let namespace = context_namespace(&connection);
+    let connection = settings::connection(&app.common, &app.env, &file);
+    let namespace = connection.as_ref().ok().and_then(context_namespace);
     let context = settings::Context { namespace: namespace.as_deref(), machine: &ThisMachine };
     let inputs = Inputs { common: &app.common, flags, env: &app.env, file: &file, context };
-    Ok((settings::resolve(&inputs).map_err(failed)?, connection))
+    // First, since it tells everything that is wrong and not only what concerns the connection.
+    let resolved = settings::resolve(&inputs).map_err(failed)?;
+    Ok((resolved, connection.map_err(failed)?))
 }
 
 // ---- preflight ------------------------------------------------------------------------------------------------------

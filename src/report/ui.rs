@@ -18,6 +18,7 @@ pub enum ColorChoice {
 pub struct UiOptions {
     pub color: ColorChoice,
     pub quiet: bool,
+    pub verbose: bool,
 }
 
 /// stdout carries data, stderr progress, warnings and hints.
@@ -26,6 +27,7 @@ pub struct UiOptions {
 pub struct Ui {
     color: bool,
     quiet: bool,
+    verbose: bool,
     live: bool,
     color_data: bool,
 }
@@ -42,7 +44,13 @@ impl Ui {
             ColorChoice::Auto => terminal && !dumb && !set("NO_COLOR"),
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        Self { color: wanted(err), color_data: wanted(out), quiet: options.quiet, live: err && !dumb && !options.quiet }
+        Self {
+            color: wanted(err),
+            color_data: wanted(out),
+            quiet: options.quiet,
+            verbose: options.verbose,
+            live: err && !dumb && !options.quiet,
+        }
     }
 
     /// A live view is possible: stderr is a terminal that can move its cursor.
@@ -74,6 +82,13 @@ impl Ui {
     pub fn say(&self, line: &str) {
         if !self.quiet {
             to_stderr(line);
+        }
+    }
+
+    /// Says on stderr what only `--verbose` wants to know.
+    pub fn detail(&self, line: &str) {
+        if self.verbose {
+            to_stderr(&self.paint(Paint::Dim, line));
         }
     }
 

@@ -223,3 +223,218 @@ pub fn relabel(seen: &Observation) -> Vec<Relabel> {
     };
     seen.answers.iter().filter_map(wrong).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::observation::{Answer, Server, Standby, WalReceiver};
+    use super::*;
+
+    fn noon() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        noon() + SignedDuration::from_secs(seconds)
+    }
+
+    fn pod(name: &str, role: &str, started: bool) -> Value {
+        json!({
+            "metadata": {"name": name, "labels": {"name": role, "controller-revision-hash": "r1"}},
+            "spec": {"nodeName": "node1", "containers": [{"name": "pgset"}]},
+            "status": {
+                "conditions": [{"type": "Ready", "status": if started { "True" } else { "False" }}],
+                "containerStatuses": [{"name": "pgset", "image": "", "imageID": "", "ready": started, "started": started,
+                    "restartCount": 0, "state": {"running": {"startedAt": "2026-11-24T12:00:00Z"}}}],
+            },
+        })
+    }
+
+    fn slice(service: &str, member: &str) -> Value {
+        json!({"metadata": {"labels": {"kubernetes.io/service-name": service}}, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.1"], "targetRef": {"name": member}}]})
+    }
+
+    fn primary() -> Answer {
+        let row =
+            Standby { application_name: "pgset-1".to_owned(), state: "streaming".to_owned(), ..Standby::default() };
+        Answer::Answered(Box::new(Server { timeline: 1, standbys: vec![row], ..Server::default() }))
+    }
+
+    fn replica() -> Answer {
+        let receiver = WalReceiver { status: "streaming".to_owned(), ..WalReceiver::default() };
+        Answer::Answered(Box::new(Server {
+            in_recovery: true,
+            timeline: 1,
+            wal_receiver: Some(receiver),
+            ..Server::default()
+        }))
+    }
+
+    /// A set of two whose members have got this far.
+    fn seen(started: bool) -> Observation {
+        let mut seen: Observation = serde_json::from_value(json!({
+            "name": "pgset", "namespace": "default",
+            "statefulSet": {
+                "metadata": {"name": "pgset", "generation": 1},
+                "spec": {"replicas": 2, "selector": {}, "template": {}},
+                "status": {"observedGeneration": 1, "replicas": 2, "updateRevision": "r1"},
+            },
+            "pods": [pod("pgset-0", "pgset-master", started), pod("pgset-1", "pgset-replica", started)],
+            "endpointSlices": [slice("pgset-master", "pgset-0"), slice("pgset-replica", "pgset-1")],
+        }))
+        .unwrap();
+        if started {
+            seen.answers = [("pgset-0".to_owned(), primary()), ("pgset-1".to_owned(), replica())].into();
+        }
+        seen
+    }
+
+    fn rollout() -> Rollout {
+        Rollout::new(noon(), SignedDuration::from_mins(10))
+    }
+
+    #[test]
+    fn a_healthy_set_ends_the_wait_at_once() {
+        let step = rollout().step(&seen(true), noon());
+        assert_eq!(step.verdict, Verdict::Healthy, "{:?}", step.health.unmet);
+        assert_eq!(step.relabel, []);
+    }
+
+    #[test]
+    fn each_thing_that_health_needs_keeps_the_wait_going() {
+        type Break = fn(&mut Observation);
+        let breaks: [(&str, Break); 12] = [
+            ("no StatefulSet", |seen| seen.stateful_set = None),
+            ("not yet seen", |seen| seen.stateful_set.as_mut().unwrap().metadata.generation = Some(2)),
+            ("pgset-1 does not exist yet", |seen| drop(seen.pods.pop())),
+            ("still runs an older revision", |seen| {
+                let labels = seen.pods[1].metadata.labels.as_mut().unwrap();
+                labels.insert("controller-revision-hash".to_owned(), "r0".to_owned());
+            }),
+            ("pgset-1's PostgreSQL has not been asked", |seen| drop(seen.answers.remove("pgset-1"))),
+            ("does not answer: gone", |seen| {
+                seen.answers.insert("pgset-1".to_owned(), Answer::Silent("gone".to_owned()));
+            }),
+            ("no member is a primary", |seen| drop(seen.answers.insert("pgset-0".to_owned(), replica()))),
+            ("several members are primaries", |seen| drop(seen.answers.insert("pgset-1".to_owned(), primary()))),
+            ("its WAL receiver is not running", |seen| change(seen, |server| server.wal_receiver = None)),
+            ("on timeline 2, the primary on 1", |seen| change(seen, |server| server.timeline = 2)),
+            ("holds another database", |seen| change(seen, |server| server.system_identifier = "9".to_owned())),
+            ("pgset-replica leads to nobody, not to pgset-1", |seen| drop(seen.endpoint_slices.pop())),
+        ];
+        for (words, break_it) in breaks {
+            let mut broken = seen(true);
+            break_it(&mut broken);
+            let step = rollout().step(&broken, noon());
+            assert_ne!(step.verdict, Verdict::Healthy, "{words}");
+            let unmet: Vec<String> = step.health.unmet.iter().map(ToString::to_string).collect();
+            assert!(unmet.iter().any(|unmet| unmet.contains(words)), "{words}: {unmet:?}");
+        }
+    }
+
+    /// Changes what pgset-1's PostgreSQL says.
+    fn change(seen: &mut Observation, change: impl Fn(&mut Server)) {
+        if let Some(Answer::Answered(server)) = seen.answers.get_mut("pgset-1") {
+            change(server);
+        }
+    }
+
+    #[test]
+    fn a_phase_is_told_once_and_silence_is_broken_every_half_minute() {
+        let mut rollout = rollout();
+        let starting = seen(false);
+        assert_eq!(rollout.step(&starting, noon()).events.len(), 2);
+        assert_eq!(rollout.step(&starting, after(29)).events, []);
+        let reminder = rollout.step(&starting, after(30)).events;
+        assert!(matches!(&reminder[..], [Event::StillWaiting { members, .. }] if members.len() == 2), "{reminder:?}");
+        assert_eq!(rollout.step(&starting, after(31)).events, []);
+        let told = rollout.step(&seen(true), after(32));
+        assert!(matches!(told.events[0], Event::Phase { phase: Phase::Primary, .. }), "{:?}", told.events);
+    }
+
+    #[test]
+    fn the_deadline_ends_the_wait_and_not_before() {
+        let mut rollout = rollout();
+        assert_eq!(rollout.step(&seen(false), after(599)).verdict, Verdict::Continue);
+        assert!(matches!(rollout.step(&seen(false), after(600)).verdict, Verdict::TimedOut(_)));
+    }
+
+    #[test]
+    fn what_is_only_waited_for_is_told_when_it_lasts_and_never_ends_the_wait() {
+        let mut waiting = seen(false);
+        let condition = json!([{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: Insufficient cpu"}]);
+        waiting.pods[0].status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+        let mut rollout = rollout();
+        let found = |step: &Step| step.events.iter().any(|event| matches!(event, Event::Found(_)));
+        let first = rollout.step(&waiting, noon());
+        assert!(!found(&first) && first.wake_at == after(10));
+        assert!(found(&rollout.step(&waiting, after(10))));
+        let later = rollout.step(&waiting, after(300));
+        assert!(!found(&later) && later.verdict == Verdict::Continue);
+    }
+
+    #[test]
+    fn a_hopeless_fault_is_told_once_and_ends_the_wait() {
+        let mut broken = seen(false);
+        let state = json!({"waiting": {"reason": "InvalidImageName", "message": "what?"}});
+        let status = broken.pods[1].status.as_mut().unwrap().container_statuses.as_mut().unwrap();
+        status[0].state = serde_json::from_value(state).unwrap();
+        let mut rollout = rollout();
+        let step = rollout.step(&broken, noon());
+        let Verdict::Failed(findings) = &step.verdict else { panic!("{:?}", step.verdict) };
+        assert_eq!(findings[0].code, "PGS-IMAGE-INVALID");
+        let again = rollout.step(&broken, after(1));
+        assert!(!again.events.iter().any(|event| matches!(event, Event::Found(_))));
+    }
+
+    #[test]
+    fn a_recreated_primary_gets_its_label_back_and_is_asked_for_it_once() {
+        let mut recreated = seen(true);
+        let labels = recreated.pods[0].metadata.labels.as_mut().unwrap();
+        labels.insert("name".to_owned(), "pgset-replica".to_owned());
+        let mut rollout = rollout();
+        let wanted = Relabel { pod: "pgset-0".to_owned(), name: "pgset-master".to_owned() };
+        assert_eq!(rollout.step(&recreated, noon()).relabel, std::slice::from_ref(&wanted));
+        assert_eq!(rollout.step(&recreated, noon()).relabel, []);
+        assert_eq!(rollout.step(&seen(true), noon()).relabel, []);
+        assert_eq!(rollout.step(&recreated, after(1)).relabel, [wanted]);
+        recreated.answers.insert("pgset-1".to_owned(), primary());
+        assert_eq!(rollout.step(&recreated, after(2)).relabel, [], "two primaries are a matter for a person");
+    }
+
+    #[test]
+    fn a_dead_containers_log_is_read_once_a_death() {
+        let mut dead = seen(false);
+        let status = dead.pods[0].status.as_mut().unwrap().container_statuses.as_mut().unwrap();
+        status[0].state = serde_json::from_value(json!({"terminated": {"exitCode": 1}})).unwrap();
+        let mut rollout = rollout();
+        assert_eq!(rollout.logs_to_read(&dead), ["pgset-0"]);
+        assert_eq!(rollout.logs_to_read(&dead), [] as [String; 0]);
+        dead.pods[0].status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].restart_count = 1;
+        assert_eq!(rollout.logs_to_read(&dead), ["pgset-0"]);
+    }
+
+    #[test]
+    fn without_postgresqls_word_ready_pods_and_one_endpoint_will_do() {
+        let mut told = seen(true);
+        told.answers.clear();
+        told.asking = super::super::observation::Asking::Forbidden;
+        assert_eq!(rollout().step(&told, noon()).verdict, Verdict::Healthy);
+        told.endpoint_slices.clear();
+        assert_eq!(rollout().step(&told, noon()).verdict, Verdict::Continue);
+    }
+
+    #[test]
+    fn a_member_that_goes_is_told() {
+        let mut rollout = rollout();
+        rollout.step(&seen(true), noon());
+        let mut scaled = seen(true);
+        scaled.stateful_set.as_mut().unwrap().spec.replicas = Some(1);
+        assert!(rollout.step(&scaled, noon()).health.unmet.iter().any(|unmet| unmet.to_string().contains("more than")));
+        scaled.pods.pop();
+        let gone = Event::Gone { member: "pgset-1".to_owned() };
+        assert!(rollout.step(&scaled, noon()).events.contains(&gone));
+    }
+}

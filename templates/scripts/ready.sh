@@ -6,6 +6,7 @@
 #            serves reads, so accepting connections is enough, and costs one fork.
 #
 # Prints why not, in one sentence: the kubelet shows it as the pod's event.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${0%/*}/lib.sh"
 
 main() {
@@ -26,7 +27,8 @@ main() {
     esac
   fi
   if [ -e "$PGSET_RUN/started" ] && [ -e "$PGDATA/standby.signal" ]; then
-    now_and_then timeout 5 /bin/sh "$0" look
+    # Its output goes nowhere: what it may leave running would hold the probe open.
+    now_and_then timeout 3 /bin/sh "$0" look >/dev/null 2>&1
   fi
   why_not_ready
   exit 1

@@ -19,6 +19,7 @@ stopped() {
   exit 143
 }
 
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${0%/*}/lib.sh"
 
 main() {

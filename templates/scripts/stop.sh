@@ -2,6 +2,7 @@
 # preStop: asks PostgreSQL for a fast shutdown. The SIGTERM which the kubelet sends next would be a smart one, which waits for
 # every session to end; after this one it changes nothing. Not waiting here is on purpose: the kubelet waits for the container
 # anyway, and a hook that is still running when PostgreSQL, PID 1, ends is killed and reported as failed.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${0%/*}/lib.sh"
 
 # Before PostgreSQL there is only start.sh, which ends at the SIGTERM, or when it finds this file.

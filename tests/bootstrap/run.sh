@@ -99,7 +99,8 @@ run_case() {
     "$CASE" || exit 1
   ) >"$WORK/logs/$CASE" 2>&1 &
   local case=$! limit=90
-  [ -z "${PGSET_LONG_TESTS-}" ] || limit=3600
+  [ "$CASE" != killed ] || limit=300
+  [ -z "${PGSET_LONG_TESTS-}" ] || limit=7200
   (sleep "$limit" && kill -TERM "$case") &
   local watchdog=$!
   wait "$case"

@@ -1,0 +1,119 @@
+//! The binary's exit code, stdout and stderr, without any cluster.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    #[track_caller]
+    fn expect(self, code: i32, words: &[&str]) -> Self {
+        let all = format!("--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "exit code\n{all}");
+        for word in words {
+            assert!(self.stderr.contains(word), "stderr lacks {word:?}\n{all}");
+        }
+        self
+    }
+}
+
+/// Runs pgset in `folder` with nothing in its environment but these variables.
+fn pgset(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
+    command.args(arguments).current_dir(folder).env_clear().env("HOME", folder).envs(variables.iter().copied());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn usage_errors_end_with_2_and_nothing_on_stdout() {
+    let here = folder();
+    for arguments in [
+        &["up", "--no-such-flag"][..],
+        &["scale"],
+        &["scale", "0"],
+        &["scale", "33"],
+        &["fly"],
+        &["status", "-o", "xml"],
+    ] {
+        let run = pgset(here.path(), arguments, &[]).expect(2, &["error:"]);
+        assert_eq!(run.stdout, "", "{arguments:?}");
+    }
+    assert!(pgset(here.path(), &["--help"], &[]).expect(0, &[]).stdout.contains("Exit codes:"));
+}
+
+#[test]
+fn all_bad_values_are_told_at_once_with_where_they_came_from() {
+    let here = folder();
+    fs::write(here.path().join("pgset.yaml"), "size: much\nreplcias: 3\n").unwrap();
+    let run =
+        pgset(here.path(), &["render", "--replicas", "99"], &[("PGSET_MEMORY", "1x"), ("PG_PASSWORD", "tab\there")]);
+    let run = run.expect(2, &["--replicas", "PGSET_MEMORY", "pgset.yaml:1", "pgset.yaml:2", "replicas", "PG_PASSWORD"]);
+    assert!(!run.stderr.contains("tab\there"), "{}", run.stderr);
+}
+
+#[test]
+fn render_needs_no_cluster_and_never_shows_a_password() {
+    let here = folder();
+    let run = pgset(here.path(), &["render"], &[("PG_PASSWORD", "s3cret-of-mine")]).expect(0, &[]);
+    assert!(
+        run.stdout.contains("kind: StatefulSet")
+            && run.stdout.contains("kubectl create secret generic pgset-passwords")
+    );
+    assert!(!run.stdout.contains("s3cret-of-mine"));
+    let settings = pgset(here.path(), &["settings", "-o", "json"], &[("PG_PASSWORD", "s3cret-of-mine")]).expect(0, &[]);
+    assert!(settings.stdout.contains("\"***\"") && !settings.stdout.contains("s3cret-of-mine"), "{}", settings.stdout);
+}
+
+#[test]
+fn templates_are_ejected_once_and_their_mistakes_have_file_and_line() {
+    let here = folder();
+    pgset(here.path(), &["render", "--eject", "mine"], &[]).expect(0, &["hint: change them"]);
+    pgset(here.path(), &["render", "--eject", "mine"], &[]).expect(6, &["mine/"]);
+    let same = pgset(here.path(), &["render", "--templates", "mine"], &[]).expect(0, &[]);
+    assert_eq!(same.stdout, pgset(here.path(), &["render"], &[]).expect(0, &[]).stdout);
+
+    let service = here.path().join("mine/service.yaml");
+    let text = fs::read_to_string(&service).unwrap();
+    fs::write(&service, text.replace("  ports:", "  prots:")).unwrap();
+    pgset(here.path(), &["render", "--templates", "mine"], &[]).expect(1, &["mine/service.yaml:", "prots"]);
+    fs::write(&service, format!("{text}{{% if %}}\n")).unwrap();
+    pgset(here.path(), &["render", "--templates", "mine"], &[]).expect(1, &["mine/service.yaml:"]);
+}
+
+#[test]
+fn without_a_cluster_the_next_step_is_named() {
+    let here = folder();
+    pgset(here.path(), &["status"], &[]).expect(1, &["there is no kubeconfig", "hint: "]);
+    pgset(here.path(), &["status", "--kubeconfig", "absent"], &[]).expect(1, &["failed to read absent"]);
+    let config = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+        users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
+    fs::write(here.path().join("config"), config).unwrap();
+    let refused = pgset(here.path(), &["up"], &[("KUBECONFIG", "config")]);
+    refused.expect(1, &["failed to reach the API server https://127.0.0.1:1/", "onnection refused", "hint: "]);
+    pgset(here.path(), &["down", "--yes"], &[("KUBECONFIG", "config")]).expect(1, &["onnection refused"]);
+}
+
+#[test]
+fn crunchy_images_are_refused_with_what_to_use() {
+    let here = folder();
+    let seed = [("CCP_IMAGE_TAG", "centos7-9.5-1.2.7"), ("NFS_SERVER", "10.0.0.1")];
+    pgset(here.path(), &["render"], &seed).expect(2, &["crunchy", "--image"]);
+}
