@@ -119,13 +119,6 @@ impl Namespace {
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).unwrap()) }
     }
 
-    /// Applies a manifest in this namespace.
-    pub fn apply(&self, manifest: &str) {
-        let mut all = vec!["--namespace", self.name.as_str()];
-        all.extend(["apply", "-f", "-"]);
-        kubectl_with(&all, manifest);
-    }
-
     /// SQL in a member, as the superuser; unaligned rows without headings.
     pub fn psql(&self, member: &str, sql: &str) -> String {
         self.try_psql(member, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
@@ -163,6 +156,28 @@ impl Drop for Namespace {
         for volume in volumes.split_whitespace() {
             kubectl(&["delete", "persistentvolume", volume, "--ignore-not-found", "--wait=false"]);
         }
+    }
+}
+
+/// An object outside every namespace, removed at the end of the test, also of one that fails.
+pub struct ClusterObject {
+    kind: &'static str,
+    name: String,
+}
+
+impl ClusterObject {
+    /// Creates it from a manifest of this kind and name.
+    pub fn new(kind: &'static str, name: &str, manifest: &str) -> Self {
+        let object = Self { kind, name: name.to_owned() };
+        kubectl_with(&["apply", "-f", "-"], manifest);
+        object
+    }
+}
+
+impl Drop for ClusterObject {
+    fn drop(&mut self) {
+        let _ =
+            kubectl_command().args(["delete", self.kind, &self.name, "--ignore-not-found", "--wait=false"]).output();
     }
 }
 

@@ -76,6 +76,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             "PostgreSQL used more memory than the member's limit and was killed".to_owned(),
         )
         .fix("give it more: pgset up --memory …")
+    } else if code == REFUSED && script.is_some_and(|words| words.starts_with("there is no password")) {
+        let secret = format!("{}-passwords", seen.name);
+        Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &secret, in_its_words(""))
+            .fix(format!("put back what the database knows: kubectl -n {} edit secret {secret}", seen.namespace))
     } else if code == REFUSED {
         about("PGS-DATA-REFUSED", Severity::Fatal, in_its_words("the start script refuses the member's data folder"))
             .fix("the sentence above says what to do; nothing was touched, and the member tries again by itself")
@@ -185,7 +189,8 @@ mod tests {
                 "PGS-DATA-NOT-WRITABLE",
                 "chown 70 DIR, or chmod 777 DIR",
             ),
-            (78, "there is no password \"user\" in the Secret", "PGS-DATA-REFUSED", "nothing was touched"),
+            (78, "there is no password \"user\" in the Secret", "PGS-SECRET-MISSING", "edit secret pgset-passwords"),
+            (78, "/pgdata/pgset-0 is of PostgreSQL 15", "PGS-DATA-REFUSED", "nothing was touched"),
             (79, "pgset-1 is the primary already, on timeline 2", "PGS-SECOND-PRIMARY", "decide which"),
         ] {
             let terminated = json!({"exitCode": exit_code, "reason": "Error", "message": format!("{words}\n")});
