@@ -64,21 +64,25 @@ async fn config(connection: &Connection) -> Outcome<(Config, String)> {
 
 /// The kubeconfig that the flags and the environment name; `None` when there is none.
 fn read(connection: &Connection) -> Outcome<Option<Kubeconfig>> {
-    let broken = |what: String, error: &kube::config::KubeconfigError| {
-        Failure::error(format!("failed to read {what}: {}", super::error::innermost(error)))
-    };
     if let Some(path) = &connection.kubeconfig {
-        return Kubeconfig::read_from(path).map(Some).map_err(|error| broken(path.display().to_string(), &error));
+        let read = Kubeconfig::read_from(path);
+        return read.map(Some).map_err(|error| broken(&path.display().to_string(), "--kubeconfig", &error));
     }
-    if let Some(config) =
-        Kubeconfig::from_env().map_err(|error| broken("the file KUBECONFIG names".to_owned(), &error))?
-    {
+    let named = std::env::var("KUBECONFIG").unwrap_or_default();
+    if let Some(config) = Kubeconfig::from_env().map_err(|error| broken(&named, "KUBECONFIG", &error))? {
         return Ok(Some(config));
     }
     let Some(path) = std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()) else {
         return Ok(None);
     };
-    Kubeconfig::read_from(&path).map(Some).map_err(|error| broken(path.display().to_string(), &error))
+    Kubeconfig::read_from(&path).map(Some).map_err(|error| broken(&path.display().to_string(), "", &error))
+}
+
+/// A kubeconfig that cannot be read; `source` is what named it, if anything did.
+fn broken(path: &str, source: &str, error: &kube::config::KubeconfigError) -> Failure {
+    let from = if source.is_empty() { String::new() } else { format!(" (from {source})") };
+    Failure::error(format!("failed to read the kubeconfig {path}{from}: {}", super::error::innermost(error)))
+        .hint("name another one with --kubeconfig FILE, or export KUBECONFIG=FILE")
 }
 
 /// The namespace the chosen context names, without touching the cluster; `None` where nothing says one.

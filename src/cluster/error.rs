@@ -28,7 +28,12 @@ impl ApiFailure {
     #[must_use]
     pub fn from_status(what: String, status: &Status) -> Self {
         let (code, reason) = (Some(status.code), status.reason.clone());
-        Self { what, code, reason, message: status.message.clone() }
+        // The API server's own word for it is no more than "Unauthorized".
+        let message = match status.code {
+            401 => "the API server does not accept your credentials".to_owned(),
+            _ => status.message.clone(),
+        };
+        Self { what, code, reason, message }
     }
 
     /// The work ended before there was an answer.
@@ -72,7 +77,7 @@ impl From<ApiFailure> for crate::error::Failure {
     fn from(failure: ApiFailure) -> Self {
         let hint = match (failure.code, failure.reason.as_str()) {
             (None, _) => Some("is the cluster up and the right context chosen? kubectl config current-context"),
-            (Some(401), _) => Some("the credentials are not accepted: log in again, or choose another --context"),
+            (Some(401), _) => Some("they may have expired: log in again, or choose another --context"),
             (Some(403), _) => {
                 Some("ask whoever runs the cluster for this right; pgset up lists all that are missing at once")
             }
@@ -93,4 +98,26 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: u16, message: &str) -> crate::error::Failure {
+        let status = Status { code, message: message.to_owned(), ..Status::default() };
+        ApiFailure::from_status("failed to list pods in namespace db".to_owned(), &status).into()
+    }
+
+    #[test]
+    fn credentials_that_are_not_accepted_are_told_from_rights_that_are_missing() {
+        let expired = failure(401, "Unauthorized");
+        let words = "failed to list pods in namespace db: the API server does not accept your credentials";
+        assert_eq!((expired.error.to_string().as_str(), expired.hints.len()), (words, 1));
+        assert!(expired.hints[0].contains("log in again"));
+        let forbidden = failure(403, "pods is forbidden");
+        assert_eq!(forbidden.error.to_string(), "failed to list pods in namespace db: pods is forbidden");
+        assert!(forbidden.hints[0].contains("for this right"));
+        assert_eq!(failure(409, "conflict").hints, Vec::<String>::new());
+    }
 }

@@ -77,8 +77,11 @@ pub async fn preflight(cluster: &Cluster, settings: &Settings, needs: &[Need]) -
 }
 
 async fn version(cluster: &Cluster) -> Result<Option<Problem>, ApiFailure> {
-    let what = || format!("failed to reach the API server {}", cluster.server);
-    let info = cluster.client.apiserver_version().await.map_err(|error| ApiFailure::new(what(), &error))?;
+    let info = cluster.client.apiserver_version().await.map_err(|error| {
+        let reached = matches!(error, kube::Error::Api(_));
+        let what = if reached { "failed to ask the version of" } else { "failed to reach" };
+        ApiFailure::new(format!("{what} the API server {}", cluster.server), &error)
+    })?;
     let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(u32::MAX);
     let version = (number(&info.major), number(&info.minor));
     Ok((version < OLDEST).then(|| Problem {

@@ -95,7 +95,8 @@ fn script_says(seen: &Observation, member: &str) -> Option<String> {
     let of_this = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0) >= started;
     let unhealthy = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy"));
     let message = unhealthy.filter(of_this).last()?.message.as_deref()?;
-    let words = message.split_once("probe failed: ").map_or(message, |(_, words)| words);
+    // "probe errored and resulted in unknown state": the kubelet's trouble with a container that has just ended.
+    let (_, words) = message.split_once("probe failed: ")?;
     let line = words.lines().find(|line| !line.trim().is_empty())?;
     Some(clean(line.trim().trim_start_matches("pgset: ").trim_start_matches(&format!("{member} "))))
 }

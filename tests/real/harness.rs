@@ -159,6 +159,28 @@ impl Drop for Namespace {
     }
 }
 
+/// An object outside every namespace, removed at the end of the test, also of one that fails.
+pub struct ClusterObject {
+    kind: &'static str,
+    name: String,
+}
+
+impl ClusterObject {
+    /// Creates it from a manifest of this kind and name.
+    pub fn new(kind: &'static str, name: &str, manifest: &str) -> Self {
+        let object = Self { kind, name: name.to_owned() };
+        kubectl_with(&["apply", "-f", "-"], manifest);
+        object
+    }
+}
+
+impl Drop for ClusterObject {
+    fn drop(&mut self) {
+        let _ =
+            kubectl_command().args(["delete", self.kind, &self.name, "--ignore-not-found", "--wait=false"]).output();
+    }
+}
+
 /// What a run of pgset left.
 #[derive(Debug)]
 pub struct Run {

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
 
 mod faults;
+mod faults_access;
+mod faults_pods;
 mod harness;
 mod lifecycle;
 mod up;

@@ -10,8 +10,12 @@ use super::{Asked, Finding, Severity};
 /// in a row is the member's own.
 const CRASHES: i32 = 2;
 
-/// The start script's exit code for a data folder it must not touch (`EX_CONFIG` of sysexits).
+/// The start script's exit codes (`stop_here` in `templates/scripts/lib.sh`): the volume cannot be read or written, …
+const NOT_WRITABLE: i32 = 77;
+/// … the data folder, or what the pod was given, does not fit, …
 const REFUSED: i32 = 78;
+/// … and another member is the primary already.
+const ANOTHER_PRIMARY: i32 = 79;
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let current = asked.seen.pods.iter().filter(|pod| !is_pinned(asked.seen, pod));
@@ -60,9 +64,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     let code = ended.exit_code;
     let looping = if container.restart_count >= CRASHES { Severity::Fatal } else { Severity::Waiting };
     let about = |code, severity, summary: String| Finding::new(code, severity, "Pod", pod, summary);
-    let last_words =
-        lines.iter().rev().find(|line| line.starts_with("pgset: ")).map(|line| line.trim_start_matches("pgset: "));
+    let script = script_says(lines, ended);
+    let in_its_words = |otherwise: &str| script.unwrap_or(otherwise).to_owned();
     let denied = lines.iter().any(|line| line.contains("Permission denied") || line.contains("Read-only file system"));
+    let logs = format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace);
 
     let finding = if ended.reason.as_deref() == Some("OOMKilled") {
         about(
@@ -71,24 +76,60 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             "PostgreSQL used more memory than the member's limit and was killed".to_owned(),
         )
         .fix("give it more: pgset up --memory …")
+    } else if code == REFUSED && script.is_some_and(|words| words.starts_with("there is no password")) {
+        let secret = format!("{}-passwords", seen.name);
+        Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &secret, in_its_words(""))
+            .fix(format!("put back what the database knows: kubectl -n {} edit secret {secret}", seen.namespace))
     } else if code == REFUSED {
-        let words = last_words.unwrap_or("the start script refuses the member's data folder").to_owned();
-        return about("PGS-DATA-REFUSED", Severity::Fatal, words)
-            .evidence(format!("{pod} ended with exit code {code}"))
-            .evidence_lines(tail)
-            .fix("the sentence above says what to do; nothing was touched, and the member tries again by itself");
-    } else if denied {
-        about("PGS-DATA-NOT-WRITABLE", Severity::Fatal, "the member may not write to its volume".to_owned())
-            .fix("make the directory behind the volume writable for the image's user, such as: chmod 777 DIR (as in the seed), or chown it")
-    } else {
-        about(
-            "PGS-CRASH-LOOP",
-            looping,
-            format!("PostgreSQL's container ended with exit code {code}, {} times restarted", container.restart_count),
+        about("PGS-DATA-REFUSED", Severity::Fatal, in_its_words("the start script refuses the member's data folder"))
+            .fix("the sentence above says what to do; nothing was touched, and the member tries again by itself")
+    } else if code == ANOTHER_PRIMARY {
+        about("PGS-SECOND-PRIMARY", Severity::Fatal, in_its_words("another member is the primary already")).fix(
+            "nothing was touched: decide which of the two holds the data you want before anything is changed in either",
         )
-        .fix(format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace))
+    } else if code == NOT_WRITABLE || denied {
+        about("PGS-DATA-NOT-WRITABLE", Severity::Fatal, in_its_words("the member may not write to its volume"))
+            .fix(make_writable(pod, script))
+    } else {
+        let words = message(ended).or_else(|| postgres_says(lines));
+        let words = words.map_or_else(String::new, |words| format!(": {words}"));
+        about("PGS-CRASH-LOOP", looping, format!("the member's container ended with exit code {code}{words}"))
+            .evidence(format!("{pod} was restarted {} times", container.restart_count))
+            .fix(logs)
     };
     finding.evidence_lines(tail)
+}
+
+/// The start script's last sentence: the termination message, or the log's last line where that is missing.
+fn script_says<'a>(lines: &'a [String], ended: &'a ContainerStateTerminated) -> Option<&'a str> {
+    message(ended).or_else(|| lines.last()?.strip_prefix("pgset: "))
+}
+
+/// The termination message, which only a start script that gave up leaves.
+fn message(ended: &ContainerStateTerminated) -> Option<&str> {
+    ended.message.as_deref().map(str::trim).filter(|message| !message.is_empty())
+}
+
+/// PostgreSQL's own reason. A `FATAL` that only counts the errors of a configuration file stands for the line before it.
+fn postgres_says(lines: &[String]) -> Option<&str> {
+    let said = |line: &'static str| move |text: &String| text.contains(line);
+    let fatal = lines.iter().rposition(|line| said("FATAL:")(line) || said("PANIC:")(line))?;
+    let before = lines[..fatal].iter().rfind(|line| said("LOG:")(line));
+    let line = before.filter(|_| said("contains errors")(&lines[fatal])).unwrap_or(&lines[fatal]);
+    let words = ["FATAL:", "PANIC:", "LOG:"].iter().find_map(|level| line.split_once(level));
+    words.map(|(_, words)| words.trim())
+}
+
+/// What makes a member's volume its own; the start script's sentence says which uid it runs as and what it met.
+fn make_writable(pod: &str, script: Option<&str>) -> String {
+    let words = script.unwrap_or_default();
+    let uid = words.rsplit_once("as uid ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    let uid: String = uid.unwrap_or_else(|| "UID".to_owned());
+    if words.contains("belongs to uid") {
+        format!("in the directory behind the volume: chown -R {uid} {pod}")
+    } else {
+        format!("on the directory behind the volume: chown {uid} DIR, or chmod 777 DIR as the 2017 example did")
+    }
 }
 
 #[cfg(test)]
@@ -99,8 +140,12 @@ mod tests {
     use super::*;
 
     fn found(restarts: i32, exit_code: i32, reason: &str, log: &[&str]) -> Vec<Finding> {
+        ended(restarts, json!({"exitCode": exit_code, "reason": reason}), log)
+    }
+
+    fn ended(restarts: i32, terminated: serde_json::Value, log: &[&str]) -> Vec<Finding> {
         let container = json!({"restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-            "lastState": {"terminated": {"exitCode": exit_code, "reason": reason}}});
+            "lastState": {"terminated": terminated}});
         let mut seen = seen(json!([pod("pgset-0", container)]), json!([]));
         seen.logs.insert("pgset-0".to_owned(), log.iter().map(ToString::to_string).collect());
         findings(&Asked { seen: &seen, since: None })
@@ -127,6 +172,49 @@ mod tests {
         let denied =
             &found(1, 1, "Error", &["mkdir: cannot create directory '/pgdata/pgset-0.tmp': Permission denied"])[0];
         assert_eq!((denied.code, denied.ends_wait(noon())), ("PGS-DATA-NOT-WRITABLE", true));
+    }
+
+    #[test]
+    fn each_exit_code_of_the_start_script_is_hopeless_at_once_in_its_own_words_even_without_the_log() {
+        for (exit_code, words, code, fix) in [
+            (
+                77,
+                "/pgdata/pgset-0 belongs to uid 0, but the pod runs as uid 999: PostgreSQL needs them to be the same",
+                "PGS-DATA-NOT-WRITABLE",
+                "chown -R 999 pgset-0",
+            ),
+            (
+                77,
+                "cannot write to /pgdata as uid 70: mkdir: can't create directory '/pgdata/pgset-0.tmp': Permission denied",
+                "PGS-DATA-NOT-WRITABLE",
+                "chown 70 DIR, or chmod 777 DIR",
+            ),
+            (78, "there is no password \"user\" in the Secret", "PGS-SECRET-MISSING", "edit secret pgset-passwords"),
+            (78, "/pgdata/pgset-0 is of PostgreSQL 15", "PGS-DATA-REFUSED", "nothing was touched"),
+            (79, "pgset-1 is the primary already, on timeline 2", "PGS-SECOND-PRIMARY", "decide which"),
+        ] {
+            let terminated = json!({"exitCode": exit_code, "reason": "Error", "message": format!("{words}\n")});
+            let found = &ended(0, terminated, &[])[0];
+            assert_eq!((found.code, found.summary.as_str(), found.ends_wait(noon())), (code, words, true));
+            assert!(found.fix[0].contains(fix), "{:?}", found.fix);
+        }
+    }
+
+    #[test]
+    fn a_crash_is_told_in_postgresqls_words_and_not_in_those_the_script_said_before() {
+        let log = [
+            "pgset: starting PostgreSQL 17 as a primary",
+            "2026-11-24 10:35:51.140 UTC [1] LOG:  invalid value for parameter \"max_connections\": \"banana\"",
+            "2026-11-24 10:35:51.140 UTC [1] FATAL:  configuration file \"/pgset/config/postgresql.conf\" contains errors",
+        ];
+        let banana = &found(2, 1, "Error", &log)[0];
+        let summary = "the member's container ended with exit code 1: invalid value for parameter \"max_connections\": \"banana\"";
+        assert_eq!((banana.code, banana.summary.as_str()), ("PGS-CRASH-LOOP", summary));
+        let full =
+            &found(2, 1, "Error", &["x PANIC:  could not write to file: No space left on device", "x LOG:  bye"])[0];
+        assert!(full.summary.ends_with("exit code 1: could not write to file: No space left on device"), "{full:?}");
+        let silent = &found(2, 137, "Error", &["pgset: starting PostgreSQL 17 as a primary"])[0];
+        assert_eq!(silent.summary, "the member's container ended with exit code 137");
     }
 
     #[test]
