@@ -102,7 +102,7 @@ fn templates_are_ejected_once_and_their_mistakes_have_file_and_line() {
 fn without_a_cluster_the_next_step_is_named() {
     let here = folder();
     pgset(here.path(), &["status"], &[]).expect(1, &["there is no kubeconfig", "hint: "]);
-    pgset(here.path(), &["status", "--kubeconfig", "absent"], &[]).expect(1, &["failed to read absent"]);
+    pgset(here.path(), &["status", "--kubeconfig", "absent"], &[]).expect(1, &["failed to read the kubeconfig absent"]);
     let config = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
         users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
     fs::write(here.path().join("config"), config).unwrap();
