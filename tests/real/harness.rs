@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -50,6 +50,15 @@ pub struct Namespace {
     _hold: Option<(Hold, MutexGuard<'static, ()>)>,
 }
 
+/// A place nobody has; one that a failed test left behind is as good as any.
+fn free(place: &'static Mutex<()>) -> Option<MutexGuard<'static, ()>> {
+    match place.try_lock() {
+        Ok(place) => Some(place),
+        Err(TryLockError::Poisoned(place)) => Some(place.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 enum Hold {
     Shared { _guard: RwLockReadGuard<'static, ()> },
     Alone { _guard: RwLockWriteGuard<'static, ()> },
@@ -70,7 +79,7 @@ impl Namespace {
 
     fn create(name: &str, hold: Hold) -> Self {
         let place = loop {
-            if let Some(place) = PLACES.iter().find_map(|place| place.try_lock().ok()) {
+            if let Some(place) = PLACES.iter().find_map(free) {
                 break place;
             }
             std::thread::sleep(Duration::from_millis(50));
