@@ -34,7 +34,7 @@ fn images_that_cannot_be_had() {
         &["does not exist", "--image"],
     );
     // The same set, mended: Kubernetes leaves the pods of the bad revision as they are, and pgset says what to do.
-    hopeless(&space, &[], "PGS-POD-PINNED", &["delete pod pgset-"]);
+    space.pgset(&["up", "--timeout", "4m"]).expect(3).says(&["PGS-POD-PINNED", "delete pod pgset-"]);
     space.kubectl(&["delete", "pod", "pgset-0", "pgset-1"]);
     space.pgset(&["wait"]).expect(0);
     let denied = Namespace::beside(&space, "denied");

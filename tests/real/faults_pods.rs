@@ -103,30 +103,3 @@ fn data_folders_of_another_making_are_left_as_they_are() {
     space.pgset(&again).expect(0);
     assert_eq!(space.psql("pgset-0", "select row from kept"), "1");
 }
-
-#[test]
-fn claims_without_their_volumes() {
-    let space = Namespace::new("volumes");
-    let directory = HostDirectory::new("volumes");
-    let up =
-        ["up", "--replicas", "1", "--layout", "per-pod", "--storage", "hostpath", "--host-path", directory.as_str()];
-    space.pgset(&up).expect(0);
-
-    // More members than volumes: a claim of no class, for which there is nothing.
-    let volumes = space.kubectl(&["get", "pv", "-o", "name"]).lines().filter(|name| name.contains(&space.name)).count();
-    let members = format!("--replicas={}", volumes + 1);
-    space.kubectl(&["scale", "statefulset", "pgset", &members]);
-    let words =
-        [format!("PersistentVolumeClaim pgdata-pgset-{volumes}"), "no PersistentVolume fits the claim".to_owned()];
-    gives_up(&space, &["wait"], "PGS-NO-VOLUME", &[&words[0], &words[1], "kubectl get pv"]);
-    space.kubectl(&["scale", "statefulset", "pgset", "--replicas=1"]);
-
-    // A volume that was deleted under its claim. Its finalizer is in the way of that, as long as nobody forces it.
-    let volume = space.get("pvc", "pgdata-pgset-0").unwrap()["spec"]["volumeName"].as_str().unwrap().to_owned();
-    space.kubectl(&["delete", "pv", &volume, "--wait=false"]);
-    space.kubectl(&["patch", "pv", &volume, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
-    wait_for("the loss", || space.get("pvc", "pgdata-pgset-0").filter(|claim| claim["status"]["phase"] == "Lost"));
-    space.kubectl(&["delete", "pod", "pgset-0"]);
-    let gone = format!("the claim's PersistentVolume {volume} is gone");
-    gives_up(&space, &["wait"], "PGS-CLAIM-LOST", &["PersistentVolumeClaim pgdata-pgset-0", &gone, "restore"]);
-}
