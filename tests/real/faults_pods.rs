@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 
 use crate::faults::{gives_up, hopeless};
-use crate::harness::{ClusterObject, HostDirectory, Namespace, wait_for};
+use crate::harness::{ClusterObject, HostDirectory, Namespace};
 
 /// The image's PostgreSQL user.
 const POSTGRES: u32 = 999;
