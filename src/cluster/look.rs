@@ -3,7 +3,7 @@
 use futures::{TryFutureExt, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use super::watch::concerns;
 use super::{ApiFailure, Cluster};
 use crate::set::Observation;
-use crate::set::plan::MANAGED_BY;
+use crate::set::plan::{INSTANCE, MANAGED_BY};
 
 /// Everything the API server knows of the set but its events, asked in one go.
 ///
@@ -65,6 +65,17 @@ pub async fn sets_named(cluster: &Cluster, name: &str) -> Vec<String> {
     // A user without the right to list everywhere simply gets no such hint.
     let found = sets.list_metadata(&ours).await.map(|list| list.items).unwrap_or_default();
     found.iter().filter_map(ResourceExt::namespace).collect()
+}
+
+/// The static volumes of every set of this name, in whatever namespace.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn volumes_of_sets_named(cluster: &Cluster, name: &str) -> Result<Vec<PersistentVolume>, ApiFailure> {
+    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
+    let ours = ListParams::default().labels(&format!("{}={},{INSTANCE}={name}", MANAGED_BY.0, MANAGED_BY.1));
+    let listed = volumes.list(&ours).await;
+    listed.map(|list| list.items).map_err(|error| ApiFailure::new("failed to list persistentvolumes", &error))
 }
 
 /// When an event happened last, to sort by.

@@ -86,11 +86,12 @@ impl Removal<'_> {
         let seen = look(self.cluster, namespace, set).await?;
         let known = state::read(self.cluster, self.names).await?;
         let storage = self.storage(&seen).await?;
-        let (mut objects, foreign) = self.ours(self.objects()).await?;
+        let (mut objects, mut foreign) = self.ours(self.objects()).await?;
+        let (keep, not_ours) = self.ours(self.memory()).await?;
+        foreign.extend(not_ours);
         for (object, owner) in &foreign {
             self.app.ui.warn(&format!("{object} belongs to {owner} and stays"));
         }
-        let (keep, _) = self.ours(self.memory()).await?;
         if self.delete_data {
             objects.extend(keep.iter().cloned());
         }

@@ -1,17 +1,19 @@
 //! `pgset up`: preflight, plan, apply, wait until healthy, how to connect.
 
 use futures::future::{join_all, try_join};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::app::{App, patience};
 use super::follow::Follower;
 use super::passwords::passwords;
 use super::result::{Finish, finish};
 use crate::cli::UpArgs;
-use crate::cluster::{ApiFailure, Applier, Cluster, Need, Problem, context_namespace, describe, preflight};
+use crate::cluster::{
+    ApiFailure, Applier, Cluster, Need, Problem, context_namespace, describe, preflight, volumes_of_sets_named,
+};
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
-use crate::set::plan::{Change, change, foreign_owner, keep_replicas};
+use crate::set::plan::{Change, change, foreign_owner, keep_replicas, shares_folders};
 use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, ThisMachine};
 
 /// Brings the set up.
@@ -31,6 +33,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests);
     let (planned, (secret, new_secret)) = try_join(planned, passwords).await?;
+    folders_of_its_own(app, &cluster, &names, &planned).await?;
     app.ui.detail(&format!("dry run: the API server accepts all {} objects", planned.len()));
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on starting by itself",
@@ -244,6 +247,31 @@ async fn keep_what_is_live(
         match planned.iter_mut().find(|old| old.object.kind == one.object.kind && old.object.name == one.object.name) {
             Some(old) => *old = one,
             None => planned.push(one),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to bring volumes that lead to the folders of another set of the same name.
+async fn folders_of_its_own(app: &App, cluster: &Cluster, names: &Names, planned: &[Planned]) -> Outcome {
+    let new = |one: &&Planned| one.object.kind == ObjectKind::PersistentVolume && one.change == Change::Created;
+    let Some(ours) = planned.iter().find(new).map(|one| &one.object.body) else { return Ok(()) };
+    let others = match volumes_of_sets_named(cluster, names.set()).await {
+        Ok(others) => others,
+        Err(failure) if failure.is_forbidden() => {
+            app.ui.warn(&format!("{failure}: make sure that no other set {} uses the same folder", names.set()));
+            return Ok(());
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    for other in others {
+        if let Some(namespace) = shares_folders(ours, &json!(other)) {
+            let (set, volume) = (names.set(), other.metadata.name.unwrap_or_default());
+            return Err(Failure::refused(format!(
+                "PersistentVolume {volume} leads the set {set} in namespace {namespace} to the same folder: both would write to each other's data"
+            ))
+            .hint("give this set a folder of its own with --host-path or --nfs-path, or another name with --name")
+            .hint(format!("if that set is gone for good, move its data away, then: kubectl delete pv {volume}")));
         }
     }
     Ok(())

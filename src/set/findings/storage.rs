@@ -9,6 +9,10 @@ use super::{Asked, Finding, Severity, began, quoted_after};
 /// Volumes are created beside their claims; the binder needs a moment to see both.
 const BINDING_GRACE: SignedDuration = SignedDuration::from_secs(8);
 
+/// The volume controller looks at an unbound claim again every 15 s. What it said before it had seen the volumes, as after
+/// a restart of its own or of the API server, counts only once it had time to look twice.
+const VOLUME_GRACE: SignedDuration = SignedDuration::from_secs(20);
+
 /// A provisioner may fail while its back end is busy; it retries within this time.
 const PROVISIONING_GRACE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -65,7 +69,7 @@ fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Fin
         "FailedBinding" => about("PGS-NO-VOLUME", "no PersistentVolume fits the claim".to_owned())
             .fix("compare size, access mode, class and claimRef: kubectl get pv")
             .fix("put missing volumes back: pgset up")
-            .blocking_from(from(newest), BINDING_GRACE),
+            .blocking_from(from(newest), VOLUME_GRACE),
         _ => Finding {
             severity: Severity::Waiting,
             ..about("PGS-CLAIM-PENDING", "the claim is not bound yet".to_owned())
@@ -117,25 +121,33 @@ mod tests {
 
     #[test]
     fn a_claim_that_cannot_bind_ends_the_wait_after_its_grace() {
-        for (class, reason, message, code) in [
+        for (class, reason, message, code, grace) in [
             (
                 json!("fast"),
                 "ProvisioningFailed",
                 "storageclass.storage.k8s.io \"fast\" not found",
                 "PGS-CLASS-MISSING",
+                BINDING_GRACE,
             ),
             (
                 json!(null),
                 "FailedBinding",
                 "no persistent volumes available and no storage class is set",
                 "PGS-NO-DEFAULT-CLASS",
+                BINDING_GRACE,
             ),
-            (json!(""), "FailedBinding", "no persistent volumes available for this claim", "PGS-NO-VOLUME"),
+            (
+                json!(""),
+                "FailedBinding",
+                "no persistent volumes available for this claim",
+                "PGS-NO-VOLUME",
+                VOLUME_GRACE,
+            ),
         ] {
             let found = claim(class, reason, message);
             assert_eq!(found[0].code, code);
-            assert!(!found[0].ends_wait(noon() + BINDING_GRACE - SignedDuration::from_millis(1)), "{code}");
-            assert!(found[0].ends_wait(noon() + BINDING_GRACE), "{code}");
+            assert!(!found[0].ends_wait(noon() + grace - SignedDuration::from_millis(1)), "{code}");
+            assert!(found[0].ends_wait(noon() + grace), "{code}");
         }
     }
 
