@@ -1,14 +1,19 @@
 //! A member's container starts and dies.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::super::observation::PodReading;
-use super::revision::is_pinned;
+use super::revision::speaks;
 use super::{Asked, Finding, Severity};
 
 /// From this restart on a crash counts as a loop: one restart can come from the kubelet or the node, the second crash
 /// in a row is the member's own.
 const CRASHES: i32 = 2;
+
+/// How long the kubelet takes for the try it has promised, and how far away that may be for somebody to wait for it.
+const RESTART_GRACE: SignedDuration = SignedDuration::from_secs(10);
+const SOON: SignedDuration = SignedDuration::from_secs(45);
 
 /// The start script's exit codes (`stop_here` in `templates/scripts/lib.sh`): the volume cannot be read or written, …
 const NOT_WRITABLE: i32 = 77;
@@ -18,7 +23,7 @@ const REFUSED: i32 = 78;
 const ANOTHER_PRIMARY: i32 = 79;
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    let current = asked.seen.pods.iter().filter(|pod| !is_pinned(asked.seen, pod));
+    let current = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod));
     current.filter_map(|pod| crash(asked, pod)).collect()
 }
 
@@ -41,19 +46,45 @@ fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     if ended.exit_code == 0 {
         return None;
     }
-    Some(died(asked, pod.metadata.name.as_deref()?, container, ended))
+    let name = pod.metadata.name.as_deref()?;
+    let finding = died(asked, name, container, ended);
+    Some(match next_try(asked, container, ended) {
+        Some(next) if finding.severity == Severity::Fatal => old_news(asked, name, finding, next),
+        _ => finding,
+    })
 }
 
-/// The image's own programs cannot even be started.
+/// When the kubelet tries again after a death from before the wait; `None` for one that the wait has seen. Its cause may
+/// have been mended since: that is often why somebody waits again.
+fn next_try(asked: &Asked<'_>, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Option<Timestamp> {
+    let died = ended.finished_at.as_ref()?.0;
+    // 10 s, 20 s, 40 s … 5 min, counted from the death; after the first one at once.
+    let doublings = u32::try_from(container.restart_count).unwrap_or(0).checked_sub(1);
+    let pause = doublings.map_or(0, |doublings| (10 << doublings.min(5)).min(300));
+    asked.since.filter(|since| died < *since)?;
+    died.checked_add(SignedDuration::from_secs(pause)).ok()
+}
+
+/// The next try decides, if it comes soon enough to be waited for.
+fn old_news(asked: &Asked<'_>, pod: &str, finding: Finding, next: Timestamp) -> Finding {
+    let at_once = format!("mended already? try again at once: kubectl -n {} delete pod {pod}", asked.seen.namespace);
+    let finding = finding.fix(at_once);
+    let soon = asked.since.is_some_and(|since| next.duration_since(since) <= SOON);
+    if soon { finding.blocking_from(Some(next).max(asked.since), RESTART_GRACE) } else { finding }
+}
+
+/// The image's own programs cannot even be started, or the node is too busy for now to create a container.
 fn never_ran(pod: &str, message: &str) -> Finding {
+    let mut severity = Severity::Fatal;
     let summary = if message.contains("exec format error") {
         "the image is made for another processor architecture than the node's"
     } else if message.contains("no such file or directory") || message.contains("not found") {
         "the image has no /bin/sh, so pgset's start script cannot run in it"
     } else {
+        severity = Severity::Waiting;
         "the container cannot be created"
     };
-    Finding::new("PGS-CONTAINER-NOT-STARTED", Severity::Fatal, "Pod", pod, summary)
+    Finding::new("PGS-CONTAINER-NOT-STARTED", severity, "Pod", pod, summary)
         .fix("choose an image with PostgreSQL's programs and a shell: pgset up --image …")
 }
 
@@ -215,6 +246,46 @@ mod tests {
         assert!(full.summary.ends_with("exit code 1: could not write to file: No space left on device"), "{full:?}");
         let silent = &found(2, 137, "Error", &["pgset: starting PostgreSQL 17 as a primary"])[0];
         assert_eq!(silent.summary, "the member's container ended with exit code 137");
+    }
+
+    #[test]
+    fn a_death_from_before_the_wait_counts_only_if_the_next_try_is_far_away_or_does_not_come() {
+        let seconds = SignedDuration::from_secs;
+        let judged = |restarts: i32, since: Option<Timestamp>| {
+            let died = json!({"exitCode": 77, "reason": "Error", "finishedAt": noon().to_string()});
+            let container = json!({"restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": died}});
+            let seen = seen(json!([pod("pgset-0", container)]), json!([]));
+            findings(&Asked { seen: &seen, since }).remove(0)
+        };
+        // The wait has seen it, or there is none.
+        for since in [None, Some(noon()), Some(noon() - seconds(1))] {
+            assert!(judged(2, since).ends_wait(noon()), "{since:?}");
+        }
+        // After the second restart the kubelet pauses for 20 s.
+        let waited = judged(2, Some(noon() + seconds(1)));
+        assert!(!waited.ends_wait(noon() + seconds(20) + RESTART_GRACE - seconds(1)));
+        assert!(waited.ends_wait(noon() + seconds(20) + RESTART_GRACE));
+        assert_eq!(waited.fix[1], "mended already? try again at once: kubectl -n default delete pod pgset-0");
+        // Once it has been due, it gets the grace from the beginning of the wait.
+        let late = noon() + seconds(60);
+        let due = judged(2, Some(late));
+        assert!(!due.ends_wait(late) && due.ends_wait(late + RESTART_GRACE));
+        // After the sixth it pauses for 5 min: nobody waits for that.
+        assert!(judged(6, Some(noon() + seconds(300) - SOON)).severity == Severity::Blocking);
+        assert!(judged(6, Some(noon() + seconds(299) - SOON)).ends_wait(noon() + seconds(1)));
+    }
+
+    #[test]
+    fn a_container_that_can_never_run_is_told_from_one_that_the_node_is_too_busy_for() {
+        let fault = |message: &str| {
+            let waiting = json!({"state": {"waiting": {"reason": "CreateContainerError", "message": message}}});
+            let seen = seen(json!([pod("pgset-0", waiting)]), json!([]));
+            findings(&Asked { seen: &seen, since: None }).remove(0)
+        };
+        assert!(fault("exec /bin/sh: exec format error").ends_wait(noon()));
+        assert!(fault("exec: \"/bin/sh\": stat /bin/sh: no such file or directory").ends_wait(noon()));
+        assert!(!fault("context deadline exceeded").ends_wait(Timestamp::MAX));
     }
 
     #[test]

@@ -4,14 +4,14 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::PodReading;
-use super::revision::is_pinned;
+use super::revision::speaks;
 use super::{Asked, Finding, Severity, began};
 
 /// A registry or the way to it may be back after a moment; the kubelet has tried twice by then.
 const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_secs(20);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    let current = asked.seen.pods.iter().filter(|pod| !is_pinned(asked.seen, pod));
+    let current = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod));
     current.filter_map(|pod| image(asked, pod)).collect()
 }
 

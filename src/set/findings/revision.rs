@@ -11,22 +11,28 @@ use super::{Asked, Finding, Severity};
 const GRACE: SignedDuration = SignedDuration::from_secs(5);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    asked.seen.pods.iter().filter(|pod| is_pinned(asked.seen, pod)).filter_map(|pod| pinned(asked, pod)).collect()
+    let old = asked.seen.pods.iter().filter(|pod| is_old(asked.seen, pod) && !pod.is_terminating());
+    old.filter_map(|pod| pinned(asked, pod)).collect()
 }
 
-/// Whether a pod is of an older revision and its container cannot start: nothing it does says anything about the newer.
-pub(super) fn is_pinned(seen: &Observation, pod: &Pod) -> bool {
+/// Whether a pod's troubles are the set's: one of an older revision, or on its way out, says nothing about what was applied.
+pub(super) fn speaks(seen: &Observation, pod: &Pod) -> bool {
+    !is_old(seen, pod) && !pod.is_terminating()
+}
+
+fn is_old(seen: &Observation, pod: &Pod) -> bool {
     let status = seen.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let update = status.and_then(|status| status.update_revision.as_deref());
-    let waiting = pod.container().and_then(|container| container.state.as_ref()).is_some_and(|s| s.waiting.is_some());
-    update.is_some() && pod.revision().is_some() && pod.revision() != update && waiting && !pod.is_terminating()
+    update.is_some() && pod.revision().is_some() && pod.revision() != update
 }
 
+/// An older pod that cannot start. One that is still being created is only slow: it starts, and is replaced then.
 fn pinned(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let name = pod.metadata.name.as_deref()?;
     let waiting = pod.container()?.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or("waiting");
-    let summary = "the pod of an older revision never started, and Kubernetes does not replace such a pod by itself";
+    let reason =
+        waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+    let summary = "the pod of an older revision cannot start, and Kubernetes does not replace such a pod by itself";
     // Only a wait can tell how long it has been so; without one it is told as it stands.
     let finding = Finding::new("PGS-POD-PINNED", Severity::Blocking, "Pod", name, summary)
         .evidence(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
@@ -59,6 +65,25 @@ mod tests {
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["PGS-POD-PINNED"]);
         assert!(!found[0].ends_wait(noon()) && found[0].ends_wait(noon() + GRACE));
         assert_eq!(diagnose(&observed("pgset-new", waiting), None)[0].code, "PGS-IMAGE-NOT-FOUND");
+    }
+
+    #[test]
+    fn an_older_pod_that_is_being_deleted_says_nothing_any_more() {
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
+        let mut old = observed("pgset-old", waiting.clone());
+        let terminated = json!({"terminated": {"exitCode": 78}});
+        for state in [waiting, terminated] {
+            old.pods[0] = observed("pgset-old", state).pods.remove(0);
+            old.pods[0].metadata.deletion_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(noon()));
+            assert!(diagnose(&old, Some(noon())).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_older_pod_that_is_still_being_created_is_only_slow() {
+        let old = observed("pgset-old", json!({"waiting": {"reason": "ContainerCreating"}}));
+        assert!(diagnose(&old, Some(noon())).is_empty());
     }
 
     #[test]
