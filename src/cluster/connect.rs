@@ -36,7 +36,7 @@ impl Cluster {
         config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("pgset/", env!("CARGO_PKG_VERSION")))));
         config.write_timeout = None;
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| {
+        let client = super::transport::client(config).map_err(|error| {
             Failure::error(format!("failed to prepare a client for {server}: {}", super::error::innermost(&error)))
         })?;
         Ok(Self { client, server, context })

@@ -11,6 +11,7 @@ mod look;
 mod member;
 mod preflight;
 mod secret;
+mod transport;
 mod tunnel;
 mod watch;
 

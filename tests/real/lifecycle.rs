@@ -82,7 +82,21 @@ fn on_a_shared_host_directory_scaling_sets_old_folders_aside_and_clones_anew() {
     space.pgset(&["scale", "0"]).expect(2);
     space.pgset(&["scale", "33"]).expect(2);
 
+    // The folders outlive the pods, and the set.
+    space.kubectl(&["delete", "pod", "pgset-0", "pgset-1"]);
+    space.pgset(&["wait"]).expect(0);
+    wait_for_rows(&space, "pgset-1", rows);
+    space.pgset(&["down", "--yes"]).expect(0).says(&[directory.as_str()]);
+    space.pgset(&up).expect(0);
+    wait_for_rows(&space, "pgset-1", rows);
+
+    // Another set in the same directory keeps its folders when this one's are deleted.
+    let options = ["--name", "pgset-eu", "--replicas", "1"];
+    space.pgset(&[&up[..5], &options].concat()).expect(0);
     space.pgset(&["down", "--delete-data", "--yes"]).expect(0).says(&["deleted the members' folders"]);
+    assert_eq!(directory.entries(), ["pgset-eu-0"]);
+    space.pgset(&["status", "--name", "pgset-eu"]).expect(0);
+    space.pgset(&["down", "--name", "pgset-eu", "--delete-data", "--yes"]).expect(0);
     assert_eq!(directory.entries(), Vec::<String>::new());
     let volumes = kubectl(&["get", "persistentvolumes", "-l", "app.kubernetes.io/managed-by=pgset", "-o", "name"]);
     assert!(!volumes.contains(&space.name), "{volumes}");
@@ -148,10 +162,14 @@ fn the_blogs_step_seven_works_and_two_sets_live_side_by_side() {
         .says(&["PG_PASSWORD differs", "ALTER ROLE"]);
 
     space.pgset(&["up", "--name", "orders", "--replicas", "1"]).expect(0);
+    // The blog's client is a pod of its own.
+    let image = "--image=docker.io/library/postgres:17";
+    space.kubectl(&["run", "client", image, "--restart=Never", "--command", "--", "sleep", "600"]);
+    space.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
     let password = format!("PGPASSWORD={}", space.password("superuser"));
     let psql = |host: &str, sql: &str| {
         let mut client = crate::harness::kubectl_command();
-        client.args(["--namespace", &space.name, "exec", "orders-0", "-c", "pgset", "--", "env", &password]);
+        client.args(["--namespace", &space.name, "exec", "client", "--", "env", &password]);
         Run::of(client.args(["psql", "-h", host, "-U", "postgres", "postgres", "-c", sql]).output().unwrap())
     };
     let replication = psql("pgset-master", "table pg_stat_replication").expect(0);
@@ -188,13 +206,21 @@ fn a_changed_setting_rolls_and_status_tells_health_in_every_form() {
     assert!(space.pgset(&["status", "-o", "wide"]).expect(0).stdout.contains("SYSTEM IDENTIFIER"));
     assert!(space.pgset(&["status", "-o", "yaml"]).expect(0).stdout.contains("apiVersion: pgset/v1"));
 
-    space.kubectl(&["exec", "pgset-0", "-c", "pgset", "--", "touch", "/pgset/run/nothing"]);
+    // A replica that is ready but follows nobody: Kubernetes sees nothing wrong.
+    space.psql("pgset-0", "alter role replicator nologin");
     space.psql("pgset-0", "select pg_terminate_backend(pid) from pg_stat_replication");
-    space.kubectl(&["delete", "pod", "pgset-1", "--wait=false"]);
     let broken = space.pgset(&["status", "-o", "json"]).expect(3).json();
-    assert_eq!(broken["healthy"], false);
-    assert!(!broken["unmet"].as_array().unwrap().is_empty());
+    assert_eq!((&broken["healthy"], &broken["members"][1]["ready"]), (&false.into(), &true.into()), "{broken:#}");
+    let unmet = broken["unmet"][0].as_str().unwrap();
+    assert!(unmet.contains("pgset-1 does not stream"), "{unmet}");
+    space.pgset(&["wait", "--timeout", "3s"]).expect(4).says(&["pgset-1 does not stream"]);
+    space.psql("pgset-0", "alter role replicator login");
     space.pgset(&["wait"]).expect(0);
+
+    // More memory rolls through the members, and PostgreSQL's settings follow it.
+    let before = space.psql("pgset-0", "show shared_buffers");
+    space.pgset(&["up", "--image", "docker.io/library/postgres:15", "--memory", "768Mi"]).expect(0);
+    assert_eq!((before.as_str(), space.psql("pgset-1", "show shared_buffers").as_str()), ("128MB", "192MB"));
 }
 
 #[test]
