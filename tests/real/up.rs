@@ -81,9 +81,11 @@ fn a_killed_or_interrupted_up_is_finished_by_the_next_one() {
     let change = ["up", "--set-parameter", "work_mem=7MB"];
     for moment in [30, 70, 150] {
         let run = interrupt(&space, &change, moment);
-        assert!(run.code == 130 || run.code == 0, "{run:?}");
-        if run.code == 130 {
-            assert!(run.stderr.contains("error: interrupted"), "{}", run.stderr);
+        match run.code {
+            130 => assert!(run.stderr.contains("error: interrupted"), "{}", run.stderr),
+            // Faster than the signal, or not yet far enough to hear it.
+            0 => {}
+            _ => assert_eq!((run.code, run.stderr.as_str()), (-1, "")),
         }
     }
     interrupt(&space, &change, 1500).expect(130).says(&["nothing is undone", "pgset wait", "pgset up"]);
