@@ -14,7 +14,7 @@ use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
 use crate::set::observation::PodReading;
 use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask};
-use crate::set::{Finding, Observation, findings};
+use crate::set::{Finding, Mask, Observation, findings};
 
 /// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
 const JOINING: Duration = Duration::from_millis(200);
@@ -55,9 +55,11 @@ impl Follower<'_> {
         let watch = Watch::start(self.cluster, namespace, set);
         let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
-        let mut asker = Asker::new(self.cluster, namespace, self.password(secret)?);
+        let (password, mask) = self.password(secret)?;
+        let mut asker = Asker::new(self.cluster, namespace, password);
         let mut rollout = Rollout::new(self.since, self.timeout);
-        let mut seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+        let (name, namespace) = (set.to_owned(), namespace.to_owned());
+        let mut seen = Observation { name, namespace, mask, ..Observation::default() };
         let mut trouble = None;
         loop {
             watch.observe(&mut seen);
@@ -67,6 +69,7 @@ impl Follower<'_> {
                 self.read_logs(&mut rollout, &mut seen).await;
             }
             let now = Timestamp::now();
+            seen.at = Some(now);
             let waited = now.duration_since(self.since);
             tell_trouble(reporter, &mut trouble, now_troubled, waited);
             let step = rollout.step(&seen, now);
@@ -110,13 +113,16 @@ impl Follower<'_> {
         })
     }
 
-    /// The superuser's password; `None`, said once, where it may not be read.
-    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<Option<String>> {
+    /// The superuser's password; `None`, said once, where it may not be read. And what hides it and the others.
+    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<(Option<String>, Mask)> {
         match secret {
-            Ok(secret) => Ok(secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned)),
+            Ok(secret) => {
+                let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+                Ok((secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned), mask))
+            }
             Err(failure) if failure.is_forbidden() => {
                 self.app.ui.warn("you may not read the set's passwords, so health is Kubernetes' word only");
-                Ok(None)
+                Ok((None, Mask::default()))
             }
             Err(failure) => Err(failure.into()),
         }

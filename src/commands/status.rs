@@ -51,8 +51,9 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
         return Err(no_such_set(cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    asker.log_in_with(password);
+    let secret = secret.ok().flatten();
+    seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+    asker.log_in_with(secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
         seen.events = look_at_events(cluster, namespace, names.set()).await;
@@ -99,13 +100,16 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let secret = names.passwords();
     let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));
     listed?;
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    let mut asker = Asker::new(cluster, namespace, password);
-    let mut seen =
-        Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let secret = secret.ok().flatten();
+    let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+    let mut asker =
+        Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    let (name, namespace) = (names.set().to_owned(), namespace.to_owned());
+    let mut seen = Observation { name, namespace, mask, ..Observation::default() };
     app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
+        seen.at = Some(Timestamp::now());
         if seen.stateful_set.is_none() {
             return Err(no_such_set(cluster, names).await);
         }

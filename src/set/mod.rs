@@ -5,6 +5,7 @@
 pub mod findings;
 pub mod health;
 mod lsn;
+pub mod mask;
 pub mod observation;
 pub mod phase;
 pub mod plan;
@@ -13,4 +14,5 @@ pub mod rollout;
 pub use findings::{Finding, Severity};
 pub use health::{Health, Unmet};
 pub use lsn::Lsn;
+pub use mask::Mask;
 pub use observation::Observation;

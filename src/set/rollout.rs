@@ -108,7 +108,8 @@ impl Rollout {
     pub fn step(&mut self, seen: &Observation, now: Timestamp) -> Step {
         let health = health::health(seen);
         let found = findings::diagnose(seen, Some(self.since));
-        let found_graces: Vec<Timestamp> = found.iter().filter_map(|finding| finding.fatal_from).collect();
+        let found_graces: Vec<Timestamp> =
+            found.iter().flat_map(|finding| [finding.fatal_from, finding.normal_until]).flatten().collect();
         let mut events = self.phase_events(seen, &health);
         for finding in self.worth_telling(&found, now) {
             events.push(Event::Found(finding));
@@ -145,7 +146,8 @@ impl Rollout {
         for finding in found {
             let key = (finding.code, finding.object.clone());
             let met = *self.met.entry(key.clone()).or_insert(now);
-            let young = finding.severity == Severity::Waiting && now.duration_since(met) < UNREMARKABLE;
+            let young = finding.severity == Severity::Waiting && now.duration_since(met) < UNREMARKABLE
+                || finding.normal_until.is_some_and(|until| now < until);
             if !young && self.told.insert(key) {
                 telling.push(finding.clone());
             }
