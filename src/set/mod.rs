@@ -9,6 +9,7 @@ pub mod mask;
 pub mod observation;
 pub mod phase;
 pub mod plan;
+pub mod redact;
 pub mod rollout;
 
 pub use findings::{Finding, Severity};

@@ -6,8 +6,10 @@
 mod admission;
 pub mod catalogue;
 mod containers;
+mod control;
 mod fold;
 mod images;
+mod network;
 mod nodes;
 mod postgres;
 mod readiness;
@@ -15,6 +17,7 @@ mod references;
 mod revision;
 mod scheduling;
 mod storage;
+mod terminating;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
+pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 
 use super::health;
@@ -52,6 +56,10 @@ pub struct Finding {
     /// Until when it is normal and not worth a word during a wait.
     #[serde(skip)]
     pub normal_until: Option<Timestamp>,
+    /// For what leaves no time anywhere: how long it is normal, and how long it has to last to end a wait. Only who goes on
+    /// looking can tell, so a [`Rollout`](super::rollout::Rollout) turns these into the two moments above.
+    #[serde(skip)]
+    pub lasting: Option<(SignedDuration, SignedDuration)>,
 }
 
 /// What follows from a finding's cause, found as well but not worth a finding of its own.
@@ -108,6 +116,7 @@ impl Finding {
             consequences: Vec::new(),
             fatal_from: None,
             normal_until: None,
+            lasting: None,
         }
     }
 
@@ -122,6 +131,21 @@ impl Finding {
     fn normal_for(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
         self.normal_until = since.and_then(|since| since.checked_add(grace).ok());
         self
+    }
+
+    /// A finding that is normal for a while, and ends a wait once it was seen without a break for `grace`.
+    fn lasting(mut self, normal: SignedDuration, grace: SignedDuration) -> Self {
+        self.severity = Severity::Blocking;
+        self.lasting = Some((normal, grace));
+        self
+    }
+
+    /// Dates a finding that only lasts, from when it was met first.
+    pub(super) fn met_at(&mut self, met: Timestamp) {
+        if let Some((normal, grace)) = self.lasting {
+            self.normal_until = met.checked_add(normal).ok();
+            self.fatal_from = met.checked_add(grace).ok();
+        }
     }
 
     fn evidence(mut self, line: impl AsRef<str>) -> Self {
@@ -139,6 +163,12 @@ impl Finding {
     fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix.push(printable(&line.into()));
         self
+    }
+
+    /// The same finding with one more line that shows it.
+    #[must_use]
+    pub fn shown_by(self, line: &str) -> Self {
+        self.evidence(line)
     }
 
     /// Every object it is about, the first one first.
@@ -178,10 +208,13 @@ struct Family {
 /// In the order in which a start meets them.
 const FAMILIES: &[Family] = &[
     Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
+    Family { findings: control::findings, catalogue: control::CATALOGUE, of_pods: false },
+    Family { findings: network::findings, catalogue: network::CATALOGUE, of_pods: true },
     Family { findings: admission::findings, catalogue: admission::CATALOGUE, of_pods: false },
     Family { findings: scheduling::findings, catalogue: scheduling::CATALOGUE, of_pods: false },
     Family { findings: storage::findings, catalogue: storage::CATALOGUE, of_pods: false },
     Family { findings: references::findings, catalogue: references::CATALOGUE, of_pods: false },
+    Family { findings: terminating::findings, catalogue: terminating::CATALOGUE, of_pods: false },
     Family { findings: revision::findings, catalogue: revision::CATALOGUE, of_pods: true },
     Family { findings: images::findings, catalogue: images::CATALOGUE, of_pods: true },
     Family { findings: containers::findings, catalogue: containers::CATALOGUE, of_pods: true },
