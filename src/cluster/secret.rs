@@ -7,6 +7,7 @@ use kube::Api;
 
 use super::{ApiFailure, Cluster};
 use crate::manifests::Object;
+use crate::set::Mask;
 
 /// The Secret `NAME-passwords`.
 #[derive(Clone)]
@@ -38,6 +39,12 @@ impl SetSecret {
         let data = secret.data.iter().flatten();
         let values = data.filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.0.clone()).ok()?)));
         Self { values: values.collect() }
+    }
+
+    /// What hides the passwords wherever they turn up.
+    #[must_use]
+    pub fn mask(&self) -> Mask {
+        Mask::of(self.values.values().cloned())
     }
 
     /// One of `superuser`, `replication`, `user`.

@@ -7,14 +7,14 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::Asker;
-use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch};
+use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, nodes_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
 use crate::set::observation::PodReading;
-use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask};
-use crate::set::{Finding, Observation, findings};
+use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
+use crate::set::{Finding, Mask, Observation, findings};
 
 /// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
 const JOINING: Duration = Duration::from_millis(200);
@@ -26,6 +26,9 @@ pub struct Followed {
     pub verdict: Verdict,
     pub waited: SignedDuration,
 }
+
+/// How often the nodes of members that are not well are looked at.
+const NODES: SignedDuration = SignedDuration::from_secs(5);
 
 /// What to follow, and since when the person waits.
 pub struct Follower<'a> {
@@ -55,18 +58,27 @@ impl Follower<'_> {
         let watch = Watch::start(self.cluster, namespace, set);
         let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
-        let mut asker = Asker::new(self.cluster, namespace, self.password(secret)?);
+        let (password, mask) = self.password(secret)?;
+        let mut asker = Asker::new(self.cluster, namespace, password);
         let mut rollout = Rollout::new(self.since, self.timeout);
-        let mut seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+        let (name, namespace) = (set.to_owned(), namespace.to_owned());
+        let mut seen = Observation { name, namespace, mask, ..Observation::default() };
         let mut trouble = None;
+        let mut nodes_seen = self.since;
         loop {
             watch.observe(&mut seen);
             let now_troubled = watch.trouble();
             if now_troubled.is_none() {
                 asker.ask(members_to_ask(&seen), &mut seen).await;
                 self.read_logs(&mut rollout, &mut seen).await;
+                // Not at the beginning: a good start has no need of it.
+                if Timestamp::now().duration_since(nodes_seen) >= NODES {
+                    nodes_seen = Timestamp::now();
+                    seen.nodes = nodes_named(self.cluster, &nodes_to_look_at(&seen)).await;
+                }
             }
             let now = Timestamp::now();
+            seen.at = Some(now);
             let waited = now.duration_since(self.since);
             tell_trouble(reporter, &mut trouble, now_troubled, waited);
             let step = rollout.step(&seen, now);
@@ -81,7 +93,10 @@ impl Follower<'_> {
                 Verdict::TimedOut(_) => false,
             };
             if !goes_on {
-                let findings = findings::diagnose(&seen, Some(self.since));
+                let findings = match &step.verdict {
+                    Verdict::Failed(found) | Verdict::TimedOut(found) => found.clone(),
+                    Verdict::Healthy | Verdict::Continue => findings::diagnose(&seen, Some(self.since)),
+                };
                 let view = StatusView::new(&seen, &step.health, findings);
                 return Ok(Followed { view, seen, verdict: step.verdict, waited });
             }
@@ -110,13 +125,16 @@ impl Follower<'_> {
         })
     }
 
-    /// The superuser's password; `None`, said once, where it may not be read.
-    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<Option<String>> {
+    /// The superuser's password; `None`, said once, where it may not be read. And what hides it and the others.
+    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<(Option<String>, Mask)> {
         match secret {
-            Ok(secret) => Ok(secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned)),
+            Ok(secret) => {
+                let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+                Ok((secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned), mask))
+            }
             Err(failure) if failure.is_forbidden() => {
                 self.app.ui.warn("you may not read the set's passwords, so health is Kubernetes' word only");
-                Ok(None)
+                Ok((None, Mask::default()))
             }
             Err(failure) => Err(failure.into()),
         }

@@ -9,13 +9,13 @@ use tokio::time::sleep;
 use super::app::App;
 use super::ask::Asker;
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, sets_named};
+use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, nodes_named, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::status::StatusView;
 use crate::set::observation::PodReading;
-use crate::set::rollout::{died_members, members_to_ask};
+use crate::set::rollout::{died_members, members_to_ask, nodes_to_look_at};
 use crate::set::{Observation, findings, health::health};
 
 /// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
@@ -51,11 +51,14 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
         return Err(no_such_set(cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    asker.log_in_with(password);
+    let secret = secret.ok().flatten();
+    seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+    asker.log_in_with(secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
-        seen.events = look_at_events(cluster, namespace, names.set()).await;
+        let nodes = nodes_to_look_at(&seen);
+        let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), nodes_named(cluster, &nodes));
+        (seen.events, seen.nodes) = (events, nodes);
         read_last_words(cluster, &mut seen).await;
     }
     Ok(judged(&seen))
@@ -65,7 +68,7 @@ fn judged(seen: &Observation) -> StatusView {
     StatusView::new(seen, &health(seen), findings::diagnose(seen, None))
 }
 
-async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
+pub async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
     let namespace = seen.namespace.clone();
     let members = Members { cluster, namespace: &namespace };
     for (member, _) in died_members(seen) {
@@ -99,13 +102,16 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let secret = names.passwords();
     let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));
     listed?;
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    let mut asker = Asker::new(cluster, namespace, password);
-    let mut seen =
-        Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let secret = secret.ok().flatten();
+    let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+    let mut asker =
+        Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    let (name, namespace) = (names.set().to_owned(), namespace.to_owned());
+    let mut seen = Observation { name, namespace, mask, ..Observation::default() };
     app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
+        seen.at = Some(Timestamp::now());
         if seen.stateful_set.is_none() {
             return Err(no_such_set(cluster, names).await);
         }

@@ -5,12 +5,15 @@
 pub mod findings;
 pub mod health;
 mod lsn;
+pub mod mask;
 pub mod observation;
 pub mod phase;
 pub mod plan;
+pub mod redact;
 pub mod rollout;
 
 pub use findings::{Finding, Severity};
 pub use health::{Health, Unmet};
 pub use lsn::Lsn;
+pub use mask::Mask;
 pub use observation::Observation;

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::{Deserialize, Serialize};
 
-use super::Lsn;
+use super::{Lsn, Mask};
 
 /// One set at one moment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,11 +24,30 @@ pub struct Observation {
     pub claims: Vec<PersistentVolumeClaim>,
     pub endpoint_slices: Vec<EndpointSlice>,
     pub events: Vec<Event>,
+    /// The cluster's nodes, where they were looked at and may be.
+    pub nodes: Vec<Node>,
+    /// What was seen from inside members, by member, where somebody looked.
+    pub inside: BTreeMap<String, Inside>,
     /// The last log lines of a member's container (the previous one's where it restarted), by member.
     pub logs: BTreeMap<String, Vec<String>>,
     /// What PostgreSQL said, by member.
     pub answers: BTreeMap<String, Answer>,
     pub asking: Asking,
+    /// When all this was seen; what a judgement needs to tell how old something is.
+    pub at: Option<Timestamp>,
+    /// The passwords known to whoever looked. Never part of a recording, and never shown.
+    #[serde(skip)]
+    pub mask: Mask,
+}
+
+/// The network as seen from inside a member; `None` where that could not be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Inside {
+    /// DNS translates the name of the set's Service for writes.
+    pub dns: Option<bool>,
+    /// That Service's address answers.
+    pub service: Option<bool>,
 }
 
 /// Whether PostgreSQL can be asked at all.
@@ -188,6 +208,8 @@ pub trait PodReading {
     fn restarts(&self) -> i32;
     /// The PostgreSQL container has passed its startup probe.
     fn has_started(&self) -> bool;
+    /// The node it was given to.
+    fn node(&self) -> Option<&str>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
 }
 
@@ -211,6 +233,10 @@ impl PodReading for Pod {
 
     fn has_started(&self) -> bool {
         self.container().and_then(|container| container.started).unwrap_or(false)
+    }
+
+    fn node(&self) -> Option<&str> {
+        self.spec.as_ref()?.node_name.as_deref()
     }
 
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {

@@ -1,16 +1,23 @@
 //! Findings: what is wrong or late with a set, each with its cause, evidence and fix.
 //!
-//! One file a family of faults; a family is one pure function over the observation. Root causes come first because
-//! families are asked in the order in which a start meets them, and a member that has a root cause yields no symptom.
+//! One file a family of faults; a family is one pure function over the observation, and the entries of its codes in the
+//! catalogue. What they find is folded: one finding a cause, its symptoms below it, roots first.
 
 mod admission;
+pub mod catalogue;
 mod containers;
+mod control;
+mod fold;
 mod images;
+mod network;
+mod nodes;
 mod postgres;
+mod readiness;
 mod references;
 mod revision;
 mod scheduling;
 mod storage;
+mod terminating;
 
 use std::collections::BTreeSet;
 
@@ -18,7 +25,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
+pub use admission::refused;
+pub use catalogue::{Depth, Entry};
+
 use super::health;
+use super::mask;
 use super::observation::Observation;
 
 /// One thing that is wrong or late.
@@ -29,15 +40,36 @@ pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     pub object: ObjectRef,
+    /// The other objects with the same cause.
+    pub also: Vec<ObjectRef>,
     /// The cause, one sentence without a full stop.
     pub summary: String,
     /// The event, log lines or answer that shows it.
     pub evidence: Vec<String>,
     /// The exact next command or line to change.
     pub fix: Vec<String>,
+    /// The symptoms that it explains.
+    pub consequences: Vec<Consequence>,
     /// From when on a blocking finding ends a wait.
     #[serde(skip)]
     pub fatal_from: Option<Timestamp>,
+    /// Until when it is normal and not worth a word during a wait.
+    #[serde(skip)]
+    pub normal_until: Option<Timestamp>,
+    /// For what leaves no time anywhere: how long it is normal, and how long it has to last to end a wait. Only who goes on
+    /// looking can tell, so a [`Rollout`](super::rollout::Rollout) turns these into the two moments above.
+    #[serde(skip)]
+    pub lasting: Option<(SignedDuration, SignedDuration)>,
+}
+
+/// What follows from a finding's cause, found as well but not worth a finding of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consequence {
+    pub code: &'static str,
+    pub object: ObjectRef,
+    pub also: Vec<ObjectRef>,
+    pub summary: String,
 }
 
 /// How a finding weighs on a wait.
@@ -67,11 +99,25 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+/// No finding needs more lines of evidence to be believed.
+const EVIDENCE: usize = 8;
+
 impl Finding {
+    /// A finding of a code that the catalogue has an entry for.
     fn new(code: &'static str, severity: Severity, kind: &str, name: &str, summary: impl Into<String>) -> Self {
-        let object = ObjectRef { kind: kind.to_owned(), name: name.to_owned() };
-        let summary = clean(&summary.into());
-        Self { code, severity, object, summary, evidence: Vec::new(), fix: Vec::new(), fatal_from: None }
+        Self {
+            code,
+            severity,
+            object: ObjectRef { kind: clean(kind), name: clean(name) },
+            also: Vec::new(),
+            summary: clean(&summary.into()),
+            evidence: Vec::new(),
+            fix: Vec::new(),
+            consequences: Vec::new(),
+            fatal_from: None,
+            normal_until: None,
+            lasting: None,
+        }
     }
 
     /// A finding that ends a wait from `since` plus `grace` on.
@@ -81,9 +127,30 @@ impl Finding {
         self
     }
 
+    /// A finding that a good start meets as well, for this long after `since`.
+    fn normal_for(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
+        self.normal_until = since.and_then(|since| since.checked_add(grace).ok());
+        self
+    }
+
+    /// A finding that is normal for a while, and ends a wait once it was seen without a break for `grace`.
+    fn lasting(mut self, normal: SignedDuration, grace: SignedDuration) -> Self {
+        self.severity = Severity::Blocking;
+        self.lasting = Some((normal, grace));
+        self
+    }
+
+    /// Dates a finding that only lasts, from when it was met first.
+    pub(super) fn met_at(&mut self, met: Timestamp) {
+        if let Some((normal, grace)) = self.lasting {
+            self.normal_until = met.checked_add(normal).ok();
+            self.fatal_from = met.checked_add(grace).ok();
+        }
+    }
+
     fn evidence(mut self, line: impl AsRef<str>) -> Self {
         let line = clean(line.as_ref());
-        if !line.is_empty() {
+        if !line.is_empty() && self.evidence.len() < EVIDENCE {
             self.evidence.push(line);
         }
         self
@@ -94,7 +161,28 @@ impl Finding {
     }
 
     fn fix(mut self, line: impl Into<String>) -> Self {
-        self.fix.push(line.into());
+        self.fix.push(printable(&line.into()));
+        self
+    }
+
+    /// The same finding with one more line that shows it.
+    #[must_use]
+    pub fn shown_by(self, line: &str) -> Self {
+        self.evidence(line)
+    }
+
+    /// Every object it is about, the first one first.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        [&self.object].into_iter().chain(&self.also)
+    }
+
+    /// Without the passwords that whoever looked knows.
+    fn masked(mut self, mask: &mask::Mask) -> Self {
+        let texts = [&mut self.summary].into_iter().chain(&mut self.evidence).chain(&mut self.fix);
+        let texts = texts.chain(self.consequences.iter_mut().map(|consequence| &mut consequence.summary));
+        for text in texts {
+            *text = mask.hide_known(text);
+        }
         self
     }
 
@@ -109,23 +197,45 @@ impl Finding {
     }
 }
 
-/// Everything wrong with the set, root causes first, each object and code once.
+/// One family of faults.
+struct Family {
+    findings: fn(&Asked<'_>) -> Vec<Finding>,
+    catalogue: &'static [Entry],
+    /// Judges pods, which speak of the latest change only once the controller has seen it.
+    of_pods: bool,
+}
+
+/// In the order in which a start meets them.
+const FAMILIES: &[Family] = &[
+    Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
+    Family { findings: control::findings, catalogue: control::CATALOGUE, of_pods: false },
+    Family { findings: network::findings, catalogue: network::CATALOGUE, of_pods: true },
+    Family { findings: admission::findings, catalogue: admission::CATALOGUE, of_pods: false },
+    Family { findings: scheduling::findings, catalogue: scheduling::CATALOGUE, of_pods: false },
+    Family { findings: storage::findings, catalogue: storage::CATALOGUE, of_pods: false },
+    Family { findings: references::findings, catalogue: references::CATALOGUE, of_pods: false },
+    Family { findings: terminating::findings, catalogue: terminating::CATALOGUE, of_pods: false },
+    Family { findings: revision::findings, catalogue: revision::CATALOGUE, of_pods: true },
+    Family { findings: images::findings, catalogue: images::CATALOGUE, of_pods: true },
+    Family { findings: containers::findings, catalogue: containers::CATALOGUE, of_pods: true },
+    Family { findings: readiness::findings, catalogue: readiness::CATALOGUE, of_pods: true },
+    Family { findings: postgres::findings, catalogue: postgres::CATALOGUE, of_pods: false },
+];
+
+/// Everything wrong with the set: one finding a cause, with every object it was met on and the symptoms it explains; the
+/// heaviest first, and roots before what is nearer to the surface.
 ///
 /// `since` is when the wait began: what events said before it is old news that only counts once it had time to be
 /// repeated. `None` judges everything as it stands.
 #[must_use]
 pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let asked = Asked { seen, since };
-    let of_the_set =
-        [admission::findings, scheduling::findings, storage::findings, references::findings, postgres::findings];
-    let of_containers = [revision::findings, images::findings, containers::findings];
     let observed = seen.stateful_set.as_ref().is_some_and(health::is_observed);
-    let containers = of_containers.iter().filter(|_| observed);
+    let families = FAMILIES.iter().filter(|family| observed || !family.of_pods);
     let mut told = BTreeSet::new();
-    let mut findings: Vec<Finding> = of_the_set.iter().chain(containers).flat_map(|family| family(&asked)).collect();
-    findings.retain(|finding| told.insert((finding.code, finding.object.clone())));
-    findings.sort_by_key(|finding| finding.severity);
-    findings
+    let mut found: Vec<Finding> = families.flat_map(|family| (family.findings)(&asked)).collect();
+    found.retain(|finding| told.insert((finding.code, finding.object.clone())));
+    fold::fold(seen, found).into_iter().map(|finding| finding.masked(&seen.mask)).collect()
 }
 
 /// What a family is asked about.
@@ -153,14 +263,22 @@ fn began(event: &Event) -> Option<Timestamp> {
     event.first_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0))
 }
 
-/// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters.
+/// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters, and nothing in it
+/// that looks like a secret.
 pub(super) fn clean(text: &str) -> String {
     const LIMIT: usize = 400;
-    let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LIMIT + 1).collect();
-    if line.chars().count() > LIMIT {
-        line = line.chars().take(LIMIT).chain(['…']).collect();
-    }
-    line
+    // A secret that is cut in two is still one, so the cut comes last; and nobody reads a message of megabytes to its end.
+    let start: String = text.trim().chars().take(16 * LIMIT).collect();
+    let line = mask::hide(&printable(&start));
+    if line.chars().count() > LIMIT { line.chars().take(LIMIT).chain(['…']).collect() } else { line }
+}
+
+/// The text without characters that a terminal obeys: control characters, and those that turn the direction of writing.
+fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect()
 }
 
 /// The text between the first pair of double quotes after `before`.
@@ -225,6 +343,23 @@ mod tests {
     fn clean_leaves_nothing_a_terminal_would_obey() {
         assert_eq!(clean(" a\u{1b}[31m\nb\t"), "a [31m b");
         assert_eq!(clean(&"x".repeat(1000)).chars().count(), 401);
+        assert_eq!(clean("a\u{202e}b\u{2066}c"), "a b c");
+        assert_eq!(clean(&format!("{}PGPASSWORD=geheim", "x".repeat(390))).chars().count(), 401);
+        assert!(!clean(&format!("{} PGPASSWORD=geheim", "x".repeat(380))).contains("geh"));
+    }
+
+    #[test]
+    fn a_password_that_is_known_is_shown_nowhere() {
+        let message = "registry says: user geheim-1 not found";
+        let waiting = serde_json::json!({"state": {"waiting": {"reason": "ErrImagePull", "message": message}}});
+        let mut seen = testing::seen(serde_json::json!([testing::pod("pgset-0", waiting)]), serde_json::json!([]));
+        assert!(format!("{:?}", diagnose(&seen, None)).contains("geheim-1"));
+        seen.mask = mask::Mask::of(["geheim-1"]);
+        let found = format!("{:?}", diagnose(&seen, None));
+        assert!(found.contains("user *** not found") && !found.contains("geheim"), "{found}");
+        let recorded =
+            serde_json::to_string(&Observation { mask: mask::Mask::of(["geheim-2"]), ..Observation::default() });
+        assert!(!recorded.unwrap().contains("geheim"));
     }
 
     #[test]

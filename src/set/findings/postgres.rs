@@ -2,7 +2,7 @@
 
 use super::super::health::{self, Unmet};
 use super::super::observation::{Answer, Asking};
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let seen = asked.seen;
@@ -49,6 +49,40 @@ fn roles(set: &str, unmet: &Unmet) -> Option<Finding> {
         _ => return None,
     })
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-PASSWORD-MISMATCH",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "the Secret's password is not the database's",
+        meaning: "PostgreSQL refuses the password that the set's Secret holds.",
+        known_by: "PostgreSQL's own answer: password authentication failed.",
+        fix: "Put the old Secret back, or set the database's password to the Secret's.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-TWO-PRIMARIES",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "two members are primaries",
+        meaning: "Two members accept writes; their data drifts apart with every one.",
+        known_by: "Both answer that they are not in recovery.",
+        fix: "Stop writing; decide which member holds the data you want before anything else is done.",
+        doubt: "None known: both said so themselves.",
+    },
+    Entry {
+        code: "PGS-OTHER-SYSTEM",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "a member holds another database",
+        meaning: "A replica's folder was made for another set.",
+        known_by: "Its system identifier differs from the primary's.",
+        fix: "Move its folder aside; the member then clones anew.",
+        doubt: "None known.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 
 use super::super::observation::PodReading;
-use super::{Asked, Finding, Severity, began, quoted_after};
+use super::{Asked, Depth, Entry, Finding, Severity, began, quoted_after};
 
 /// Volumes are created beside their claims; the binder needs a moment to see both.
 const BINDING_GRACE: SignedDuration = SignedDuration::from_secs(8);
@@ -103,6 +103,90 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     };
     Some(finding.blocking_from(began(event).max(asked.since), MOUNT_GRACE))
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-CLAIM-LOST",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the claim's volume is gone",
+        meaning: "A claim was bound to a PersistentVolume that has been deleted.",
+        known_by: "The claim's phase is Lost.",
+        fix: "Restore the PersistentVolume from its manifest; the data may still be behind it.",
+        doubt: "None known: Kubernetes does not take this back.",
+    },
+    Entry {
+        code: "PGS-CLASS-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the StorageClass does not exist",
+        meaning: "The claims ask for a StorageClass that the cluster does not have.",
+        known_by: "A ProvisioningFailed event on the claim names the class.",
+        fix: "Choose one that exists: kubectl get storageclass.",
+        doubt: "Somebody may be creating the class at this moment.",
+    },
+    Entry {
+        code: "PGS-PROVISIONING-FAILED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the provisioner cannot make a volume",
+        meaning: "The StorageClass's provisioner was asked for a volume and failed.",
+        known_by: "A ProvisioningFailed event on the claim has the provisioner's words.",
+        fix: "Mend what it says; the provisioner's own log has more.",
+        doubt: "It tries again by itself and may succeed when its back end is less busy.",
+    },
+    Entry {
+        code: "PGS-NO-DEFAULT-CLASS",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "there is no default StorageClass",
+        meaning: "The claims name no class, and the cluster has no default one.",
+        known_by: "A FailedBinding event on a claim without a class.",
+        fix: "Choose one with --storage-class, or use --storage hostpath on a one-node cluster.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NO-VOLUME",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "no PersistentVolume fits",
+        meaning: "No PersistentVolume has the size, access mode and class that a claim asks for and is free.",
+        known_by: "A FailedBinding event on a claim without dynamic provisioning.",
+        fix: "Compare with kubectl get pv; pgset up puts the set's own volumes back.",
+        doubt: "The volume controller looks every 15 s, so a volume made just now counts a little later.",
+    },
+    Entry {
+        code: "PGS-CLAIM-PENDING",
+        severity: Severity::Waiting,
+        depth: Depth::Member,
+        title: "the claim is not bound yet",
+        meaning: "A claim waits for its volume.",
+        known_by: "The claim's phase is Pending and no event says that it failed.",
+        fix: "See what it waits for: kubectl describe pvc.",
+        doubt: "Some provisioners take minutes, so this never ends a wait.",
+    },
+    Entry {
+        code: "PGS-HOSTPATH-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the host path does not exist",
+        meaning: "The directory that the volume names is not there on the node.",
+        known_by: "A FailedMount event on the pod: hostPath type check failed.",
+        fix: "Make the directory on the node.",
+        doubt: "On a cluster of several nodes it may exist on another one.",
+    },
+    Entry {
+        code: "PGS-MOUNT-FAILED",
+        severity: Severity::Blocking,
+        depth: Depth::Member,
+        title: "a volume cannot be mounted",
+        meaning: "The node cannot mount a member's volume.",
+        known_by: "FailedMount or FailedAttachVolume events on the pod, with the words of the kubelet and of mount.",
+        fix: "Mend what the message names; the kubelet tries again by itself.",
+        doubt: "A server that restarts is back soon; the kubelet has tried several times by then.",
+    },
+];
 
 #[cfg(test)]
 mod tests {
