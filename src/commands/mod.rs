@@ -4,6 +4,7 @@ mod app;
 mod ask;
 mod down;
 mod follow;
+mod learn;
 mod passwords;
 pub mod render;
 mod result;

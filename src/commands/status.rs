@@ -8,18 +8,23 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::Asker;
+use super::learn::{learn, members};
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::status::StatusView;
+use crate::set::inquiry::{Inquiry, everything, forget_silence};
 use crate::set::observation::PodReading;
 use crate::set::rollout::{died_members, members_to_ask};
 use crate::set::{Observation, findings, health::health};
 
 /// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
 const LIVE: Duration = Duration::from_secs(1);
+
+/// A replica that is behind is looked at again after this long, to see whether it catches up.
+const TREND: Duration = Duration::from_millis(700);
 
 /// No part of a look takes longer on a cluster that works.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -51,14 +56,46 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
         return Err(no_such_set(cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    asker.log_in_with(password);
+    let secret = secret.ok().flatten();
+    seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
+    asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
         seen.events = look_at_events(cluster, namespace, names.set()).await;
         read_last_words(cluster, &mut seen).await;
+        look_closer(cluster, &mut asker, &mut seen).await;
     }
+    asker.ask_upkeep(&mut seen).await;
+    compare_distance(&mut asker, &mut seen).await;
     Ok(judged(&seen))
+}
+
+/// What an unhealthy set leaves open: volumes, Services, members that are not ready yet, logs of those that run.
+async fn look_closer(cluster: &Cluster, asker: &mut Asker, seen: &mut Observation) {
+    let questions = everything(seen);
+    let mut asked = members_to_ask(seen);
+    let more = members(&questions);
+    if !more.is_empty() {
+        asked.extend(more);
+        asker.ask(asked, seen).await;
+        forget_silence(seen);
+    }
+    learn(cluster, asker, &questions, seen).await;
+}
+
+/// Asks again after a moment where a replica is far behind: whether it catches up is worth the wait.
+async fn compare_distance(asker: &mut Asker, seen: &mut Observation) {
+    let behind = findings::far_behind(seen);
+    if behind.is_empty() {
+        return;
+    }
+    let began = Timestamp::now();
+    sleep(TREND).await;
+    let members = seen.answers.keys().cloned().collect();
+    asker.ask(members, seen).await;
+    forget_silence(seen);
+    let ago = u64::try_from(Timestamp::now().duration_since(began).as_millis()).unwrap_or(0);
+    seen.behind_before = behind.into_iter().map(|(member, bytes)| (member, (bytes, ago))).collect();
 }
 
 fn judged(seen: &Observation) -> StatusView {
@@ -103,14 +140,17 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let mut asker = Asker::new(cluster, namespace, password);
     let mut seen =
         Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let mut inquiry = Inquiry::default();
     app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
         if seen.stateful_set.is_none() {
             return Err(no_such_set(cluster, names).await);
         }
+        let questions = inquiry.next(&mut seen, Timestamp::now());
         asker.ask(members_to_ask(&seen), &mut seen).await;
         read_last_words(cluster, &mut seen).await;
+        learn(cluster, &asker, &questions, &mut seen).await;
         let view = judged(&seen);
         app.ui.screen(&shown(app, &view, format)?)?;
         tokio::select! {

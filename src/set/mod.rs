@@ -2,14 +2,17 @@
 //!
 //! Pure: no client, no clock, no terminal. Every decision of pgset is made here, from an [`Observation`] and `now`.
 
+mod bytes;
 pub mod findings;
 pub mod health;
+pub mod inquiry;
 mod lsn;
 pub mod observation;
 pub mod phase;
 pub mod plan;
 pub mod rollout;
 
+pub use bytes::bytes;
 pub use findings::{Finding, Severity};
 pub use health::{Health, Unmet};
 pub use lsn::Lsn;

@@ -6,11 +6,17 @@
 mod admission;
 mod containers;
 mod images;
+mod mounts;
 mod postgres;
 mod references;
+mod replication;
 mod revision;
 mod scheduling;
+mod services;
 mod storage;
+mod upkeep;
+
+pub use replication::far_behind;
 
 use std::collections::BTreeSet;
 
@@ -116,8 +122,17 @@ impl Finding {
 #[must_use]
 pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let asked = Asked { seen, since };
-    let of_the_set =
-        [admission::findings, scheduling::findings, storage::findings, references::findings, postgres::findings];
+    let of_the_set = [
+        admission::findings,
+        scheduling::findings,
+        storage::findings,
+        mounts::findings,
+        references::findings,
+        postgres::findings,
+        replication::findings,
+        services::findings,
+        upkeep::findings,
+    ];
     let of_containers = [revision::findings, images::findings, containers::findings];
     let observed = seen.stateful_set.as_ref().is_some_and(health::is_observed);
     let containers = of_containers.iter().filter(|_| observed);
