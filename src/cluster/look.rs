@@ -43,6 +43,7 @@ pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Obse
         pods: pods.items,
         claims: claims.items,
         endpoint_slices: slices.items,
+        at: Some(Timestamp::now()),
         ..Observation::default()
     })
 }

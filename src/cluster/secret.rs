@@ -8,6 +8,7 @@ use kube::Api;
 
 use super::{ApiFailure, Cluster};
 use crate::manifests::Object;
+use crate::set::Mask;
 
 /// The Secret `NAME-passwords`.
 #[derive(Clone)]
@@ -42,6 +43,12 @@ impl SetSecret {
         let values = data.filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.0.clone()).ok()?)));
         let created = secret.metadata.creation_timestamp.as_ref().map(|time| time.0);
         Self { values: values.collect(), created }
+    }
+
+    /// What hides the passwords wherever they turn up.
+    #[must_use]
+    pub fn mask(&self) -> Mask {
+        Mask::of(self.values.values().cloned())
     }
 
     /// One of `superuser`, `replication`, `user`.

@@ -65,6 +65,7 @@ impl Follower<'_> {
         let mut seen = Observation {
             name: set.to_owned(),
             namespace: namespace.to_owned(),
+            mask: secret.as_ref().map(SetSecret::mask).unwrap_or_default(),
             secret_created: secret.and_then(|secret| secret.created),
             ..Observation::default()
         };
@@ -86,6 +87,7 @@ impl Follower<'_> {
                 learn(self.cluster, &asker, &questions, &mut seen).await;
             }
             let now = Timestamp::now();
+            seen.at = Some(now);
             let waited = now.duration_since(self.since);
             tell_trouble(reporter, &mut trouble, now_troubled, waited);
             let step = rollout.step(&seen, now);

@@ -58,6 +58,7 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
     let secret = secret.ok().flatten();
     seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
+    seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
     asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
@@ -136,14 +137,17 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let secret = names.passwords();
     let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));
     listed?;
-    let password = secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned));
-    let mut asker = Asker::new(cluster, namespace, password);
-    let mut seen =
-        Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let secret = secret.ok().flatten();
+    let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
+    let mut asker =
+        Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    let (name, namespace) = (names.set().to_owned(), namespace.to_owned());
+    let mut seen = Observation { name, namespace, mask, ..Observation::default() };
     let mut inquiry = Inquiry::default();
     app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
+        seen.at = Some(Timestamp::now());
         if seen.stateful_set.is_none() {
             return Err(no_such_set(cluster, names).await);
         }

@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::text::{age, bytes, lapse};
+use super::text::{age, and, bytes, lapse};
 use super::{Paint, Ui, table};
+use crate::set::findings::ObjectRef;
 use crate::set::health::Word;
 use crate::set::observation::{CONTAINER, PodReading, Server, Standby};
 use crate::set::phase::phase;
@@ -161,10 +162,20 @@ pub fn finding_text(finding: &Finding, paint: impl Fn(Paint, &str) -> String) ->
         Severity::Fatal | Severity::Blocking => Paint::Red,
         Severity::Waiting | Severity::Warning => Paint::Yellow,
     };
-    let mut text = format!("{} {}: {}\n", paint(color, finding.code), finding.object, finding.summary);
+    let object = objects(&finding.object, &finding.also);
+    let mut text = format!("{} {object}: {}\n", paint(color, finding.code), finding.summary);
     text.extend(finding.evidence.iter().map(|line| format!("  | {line}\n")));
+    text.extend(
+        finding.consequences.iter().map(|so| format!("  so {}: {}\n", objects(&so.object, &so.also), so.summary)),
+    );
     text.extend(finding.fix.iter().map(|line| format!("  {} {line}\n", paint(Paint::Cyan, "fix:"))));
     text
+}
+
+/// `Pod pgset-0, pgset-1 and pgset-2`.
+fn objects(first: &ObjectRef, also: &[ObjectRef]) -> String {
+    let names: Vec<String> = [first].into_iter().chain(also).map(|object| object.name.clone()).collect();
+    format!("{} {}", first.kind, and(&names))
 }
 
 impl MemberView {

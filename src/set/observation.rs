@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde::{Deserialize, Serialize};
 
-use super::Lsn;
+use super::{Lsn, Mask};
 
 /// One set at one moment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Observation {
     pub claims: Vec<PersistentVolumeClaim>,
     pub endpoint_slices: Vec<EndpointSlice>,
     pub events: Vec<Event>,
+    /// The cluster's nodes, where they were looked at and may be.
+    pub nodes: Vec<Node>,
     /// The last log lines of a member's container (the previous one's where it restarted), by member.
     pub logs: BTreeMap<String, Vec<String>>,
     /// The last log lines of a container that runs although its member does not stream, by member.
@@ -46,6 +48,11 @@ pub struct Observation {
     pub upkeep: BTreeMap<String, Upkeep>,
     /// How many bytes a replica was behind a while ago, and how many milliseconds ago that was, by member.
     pub behind_before: BTreeMap<String, (u64, u64)>,
+    /// When all this was seen; what a judgement needs to tell how old something is.
+    pub at: Option<Timestamp>,
+    /// The passwords known to whoever looked. Never part of a recording, and never shown.
+    #[serde(skip)]
+    pub mask: Mask,
 }
 
 /// Whether PostgreSQL can be asked at all.
@@ -262,6 +269,8 @@ pub trait PodReading {
     fn is_running(&self) -> bool;
     /// The claims that the pod mounts.
     fn claims(&self) -> Vec<&str>;
+    /// The node it was given to.
+    fn node(&self) -> Option<&str>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
 }
 
@@ -295,6 +304,10 @@ impl PodReading for Pod {
         let volumes = self.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
         let sources = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
         sources.map(|source| source.claim_name.as_str()).collect()
+    }
+
+    fn node(&self) -> Option<&str> {
+        self.spec.as_ref()?.node_name.as_deref()
     }
 
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {

@@ -82,7 +82,7 @@ pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
         if let Some(clone) = seen.clone_progress(member) {
             return Phase::Cloning { done: clone.bytes_done, total: clone.bytes_total };
         }
-        return Phase::Starting(script_says(seen, member).unwrap_or_else(|| "starting PostgreSQL".to_owned()));
+        return Phase::Starting(probe_says(seen, member).unwrap_or_else(|| "starting PostgreSQL".to_owned()));
     }
     match (health.of_member(member).next(), seen.server(member)) {
         (Some(Unmet::NotAsked { .. } | Unmet::NotReady { .. }), _) => Phase::Joining("PostgreSQL is up".to_owned()),
@@ -106,7 +106,7 @@ fn creating(seen: &Observation, member: &str, waiting: Option<&str>) -> String {
 
 /// The start script's phase as the probe of this container reported it last; what it said of the container before is
 /// history.
-pub(super) fn script_says(seen: &Observation, member: &str) -> Option<String> {
+pub(super) fn probe_says(seen: &Observation, member: &str) -> Option<String> {
     let state = seen.pod(member)?.container()?.state.as_ref()?;
     let started = state.running.as_ref()?.started_at.as_ref().map(|time| time.0);
     let of_this = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0) >= started;
@@ -115,5 +115,6 @@ pub(super) fn script_says(seen: &Observation, member: &str) -> Option<String> {
     // "probe errored and resulted in unknown state": the kubelet's trouble with a container that has just ended.
     let (_, words) = message.split_once("probe failed: ")?;
     let line = words.lines().find(|line| !line.trim().is_empty())?;
-    Some(clean(line.trim().trim_start_matches("pgset: ").trim_start_matches(&format!("{member} "))))
+    let words = line.trim().trim_start_matches("pgset: ").trim_start_matches(&format!("{member} "));
+    Some(seen.mask.hide_known(&clean(words)))
 }

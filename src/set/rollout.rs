@@ -117,7 +117,8 @@ impl Rollout {
     pub fn step(&mut self, seen: &Observation, now: Timestamp) -> Step {
         let health = health::health(seen);
         let found = findings::diagnose(seen, Some(self.since));
-        let found_graces: Vec<Timestamp> = found.iter().filter_map(|finding| finding.fatal_from).collect();
+        let found_graces: Vec<Timestamp> =
+            found.iter().flat_map(|finding| [finding.fatal_from, finding.normal_until]).flatten().collect();
         let mut events = self.phase_events(seen, &health);
         for finding in self.worth_telling(&found, now) {
             events.push(Event::Found(finding));
@@ -159,7 +160,8 @@ impl Rollout {
             let key = (finding.code, finding.object.clone());
             let met = *self.met.entry(key.clone()).or_insert(now);
             let settled = quiet_for(finding.severity);
-            let young = now.duration_since(met) < settled && !finding.ends_wait(now) && now < self.deadline;
+            let young = now.duration_since(met) < settled && !finding.ends_wait(now) && now < self.deadline
+                || finding.normal_until.is_some_and(|until| now < until);
             if !young && self.told.insert(key) {
                 telling.push(finding.clone());
             }

@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Event;
 
-use super::{Asked, Finding, Severity, quoted_after};
+use super::{Asked, Depth, Entry, Finding, Severity, quoted_after};
 
 /// The controller tries again at once and then ever more slowly, and a quota that was freed a moment ago is counted
 /// late; what is still refused after this long stays refused.
@@ -64,6 +64,70 @@ fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {
     };
     finding.evidence(message).blocking_from(asked.counts_from(event), GRACE)
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-QUOTA",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a ResourceQuota leaves no room",
+        meaning: "The namespace's ResourceQuota refuses the members' pods or claims, so they are never created.",
+        known_by: "The StatefulSet's newest FailedCreate event names the quota, what was requested and what is left.",
+        fix: "Raise the quota, or ask for less with --replicas, --cpu, --memory or --size.",
+        doubt: "Something else in the namespace may free the quota at any moment; the controller then goes on by itself, which is why this gets a few seconds.",
+    },
+    Entry {
+        code: "PGS-PODSECURITY",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "PodSecurity refuses the pods",
+        meaning: "The namespace enforces a PodSecurity level that the members' pods violate.",
+        known_by: "The StatefulSet's newest FailedCreate event lists the fields that violate the level.",
+        fix: "pgset's own pods fit the level \"restricted\": remove what an overridden template adds, or use another namespace.",
+        doubt: "An admission webhook that changes pods can be the one that adds what is refused.",
+    },
+    Entry {
+        code: "PGS-SERVICEACCOUNT-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the ServiceAccount is missing",
+        meaning: "The members' ServiceAccount does not exist, so no pod can be created.",
+        known_by: "The StatefulSet's newest FailedCreate event names the account.",
+        fix: "Run pgset up again: it puts the account back.",
+        doubt: "An account made a moment ago may not be known everywhere yet; that takes less than the few seconds waited.",
+    },
+    Entry {
+        code: "PGS-WEBHOOK",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "an admission webhook refuses or does not answer",
+        meaning: "An admission webhook of the cluster keeps the members' pods from being created.",
+        known_by: "The StatefulSet's newest FailedCreate event names the webhook and how it failed.",
+        fix: "Ask whoever runs the webhook; its configuration says which namespaces it may be told to leave out.",
+        doubt: "A webhook that restarts is back within seconds.",
+    },
+    Entry {
+        code: "PGS-LIMIT-RANGE",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a LimitRange does not allow the resources",
+        meaning: "A LimitRange of the namespace forbids what the members ask for.",
+        known_by: "The StatefulSet's newest FailedCreate event names the bound.",
+        fix: "Ask for what it allows with --cpu, --memory or --size, or change the LimitRange.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-CREATE-REFUSED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the API server refuses the pods",
+        meaning: "The API server does not let the members' pods or claims be created, for a reason that has no code of its own.",
+        known_by: "The StatefulSet's newest FailedCreate event, which is shown.",
+        fix: "Mend what the event says.",
+        doubt: "The reason may be a passing one.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 
 use super::super::observation::PodReading;
 use super::revision::speaks;
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// From this restart on a crash counts as a loop: one restart can come from the kubelet or the node, the second crash
 /// in a row is the member's own.
@@ -162,6 +162,70 @@ fn make_writable(pod: &str, script: Option<&str>) -> String {
         format!("on the directory behind the volume: chown {uid} DIR, or chmod 777 DIR as the 2017 example did")
     }
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-OOM-KILLED",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "killed for using too much memory",
+        meaning: "The kernel killed PostgreSQL because the member's memory limit was reached.",
+        known_by: "The container's last state is OOMKilled.",
+        fix: "Give the members more with --memory; PostgreSQL's own settings follow it.",
+        doubt: "One kill may be one query's doing; the second in a row counts.",
+    },
+    Entry {
+        code: "PGS-CONTAINER-NOT-STARTED",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image cannot run the start script",
+        meaning: "The container cannot even be started: another processor architecture, or no shell in the image.",
+        known_by: "The container's CreateContainerError or RunContainerError, in the runtime's words.",
+        fix: "Choose an image with PostgreSQL's programs and a shell, made for the nodes' architecture.",
+        doubt: "A node that is very busy may fail to create a container for a while; that alone is only waited for.",
+    },
+    Entry {
+        code: "PGS-DATA-REFUSED",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the start script refuses the data folder",
+        meaning: "What is in the member's folder does not fit the set or the image. Nothing was touched.",
+        known_by: "The start script ended with exit code 78; its last sentence is shown.",
+        fix: "The sentence says what to do.",
+        doubt: "None known: the script has looked at the folder itself.",
+    },
+    Entry {
+        code: "PGS-SECOND-PRIMARY",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "another member is the primary already",
+        meaning: "This member's folder is a primary's, but another primary at least as new answers.",
+        known_by: "The start script ended with exit code 79; its last sentence is shown.",
+        fix: "Decide which of the two holds the data you want before anything is changed in either.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-DATA-NOT-WRITABLE",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the volume cannot be written to",
+        meaning: "PostgreSQL's user may not write to the member's volume.",
+        known_by: "The start script ended with exit code 77, or its log has Permission denied or Read-only file system.",
+        fix: "Change the owner or mode of the directory behind the volume.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-CRASH-LOOP",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the container starts and dies",
+        meaning: "A member ends with an error again and again.",
+        known_by: "The container was restarted at least twice and does not run; its exit code, its last words and the end of its log are shown.",
+        fix: "Read its last words; the whole log: kubectl logs --previous.",
+        doubt: "A cause that passes by itself looks the same until the kubelet's next try.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::PodReading;
 use super::revision::speaks;
-use super::{Asked, Finding, Severity, began};
+use super::{Asked, Depth, Entry, Finding, Severity, began};
 
 /// A registry or the way to it may be back after a moment; the kubelet has tried twice by then.
 const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_secs(20);
@@ -60,6 +60,60 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let evidence = if waiting_says.len() > event_says.len() { waiting_says } else { event_says };
     Some(finding.evidence(if evidence.is_empty() { reason } else { evidence }))
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-IMAGE-NOT-FOUND",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image does not exist",
+        meaning: "The registry says that it has no such image or tag.",
+        known_by: "The container waits with ErrImagePull or ImagePullBackOff and the registry's not found.",
+        fix: "Choose an image that exists: pgset up --image.",
+        doubt: "A registry that hides private images answers the same; so does one to which the image is being pushed at this moment.",
+    },
+    Entry {
+        code: "PGS-IMAGE-DENIED",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the registry refuses the image",
+        meaning: "The registry wants credentials that the cluster does not send.",
+        known_by: "The container waits with ErrImagePull and the registry's unauthorized, denied or forbidden.",
+        fix: "Add imagePullSecrets to the set's ServiceAccount, or choose a public image.",
+        doubt: "Some registries say denied for an image that does not exist.",
+    },
+    Entry {
+        code: "PGS-IMAGE-INVALID",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image name is malformed",
+        meaning: "What is given as the image is not an image name at all.",
+        known_by: "The container waits with InvalidImageName.",
+        fix: "Correct the name: pgset up --image.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-IMAGE-NOT-ON-NODE",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image may not be pulled and is not on the node",
+        meaning: "The pods may use only images that are on the node already, and this one is not.",
+        known_by: "The container waits with ErrImageNeverPull.",
+        fix: "Load the image on the node, or let it be pulled: imagePullPolicy IfNotPresent.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-IMAGE-UNREACHABLE",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the registry cannot be reached",
+        meaning: "The node cannot reach the image's registry.",
+        known_by: "The container waits with ErrImagePull and neither a not found nor a refusal.",
+        fix: "Check the node's network, proxy and DNS, or name a registry that it reaches.",
+        doubt: "A registry that restarts is back soon; the kubelet has tried twice by then.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

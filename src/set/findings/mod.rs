@@ -1,13 +1,17 @@
 //! Findings: what is wrong or late with a set, each with its cause, evidence and fix.
 //!
-//! One file a family of faults; a family is one pure function over the observation. Root causes come first because
-//! families are asked in the order in which a start meets them, and a member that has a root cause yields no symptom.
+//! One file a family of faults; a family is one pure function over the observation, and the entries of its codes in the
+//! catalogue. What they find is folded: one finding a cause, its symptoms below it, roots first.
 
 mod admission;
+pub mod catalogue;
 mod containers;
+mod fold;
 mod images;
 mod mounts;
+mod nodes;
 mod postgres;
+mod readiness;
 mod references;
 mod replication;
 mod revision;
@@ -16,15 +20,17 @@ mod services;
 mod storage;
 mod upkeep;
 
-pub use replication::far_behind;
-
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
+pub use catalogue::{Depth, Entry};
+pub use replication::far_behind;
+
 use super::health;
+use super::mask;
 use super::observation::Observation;
 
 /// One thing that is wrong or late.
@@ -35,15 +41,32 @@ pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     pub object: ObjectRef,
+    /// The other objects with the same cause.
+    pub also: Vec<ObjectRef>,
     /// The cause, one sentence without a full stop.
     pub summary: String,
     /// The event, log lines or answer that shows it.
     pub evidence: Vec<String>,
     /// The exact next command or line to change.
     pub fix: Vec<String>,
+    /// The symptoms that it explains.
+    pub consequences: Vec<Consequence>,
     /// From when on a blocking finding ends a wait.
     #[serde(skip)]
     pub fatal_from: Option<Timestamp>,
+    /// Until when it is normal and not worth a word during a wait.
+    #[serde(skip)]
+    pub normal_until: Option<Timestamp>,
+}
+
+/// What follows from a finding's cause, found as well but not worth a finding of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consequence {
+    pub code: &'static str,
+    pub object: ObjectRef,
+    pub also: Vec<ObjectRef>,
+    pub summary: String,
 }
 
 /// How a finding weighs on a wait.
@@ -73,11 +96,24 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+/// No finding needs more lines of evidence to be believed.
+const EVIDENCE: usize = 8;
+
 impl Finding {
+    /// A finding of a code that the catalogue has an entry for.
     fn new(code: &'static str, severity: Severity, kind: &str, name: &str, summary: impl Into<String>) -> Self {
-        let object = ObjectRef { kind: kind.to_owned(), name: name.to_owned() };
-        let summary = clean(&summary.into());
-        Self { code, severity, object, summary, evidence: Vec::new(), fix: Vec::new(), fatal_from: None }
+        Self {
+            code,
+            severity,
+            object: ObjectRef { kind: clean(kind), name: clean(name) },
+            also: Vec::new(),
+            summary: clean(&summary.into()),
+            evidence: Vec::new(),
+            fix: Vec::new(),
+            consequences: Vec::new(),
+            fatal_from: None,
+            normal_until: None,
+        }
     }
 
     /// A finding that ends a wait from `since` plus `grace` on.
@@ -87,9 +123,15 @@ impl Finding {
         self
     }
 
+    /// A finding that a good start meets as well, for this long after `since`.
+    fn normal_for(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
+        self.normal_until = since.and_then(|since| since.checked_add(grace).ok());
+        self
+    }
+
     fn evidence(mut self, line: impl AsRef<str>) -> Self {
         let line = clean(line.as_ref());
-        if !line.is_empty() {
+        if !line.is_empty() && self.evidence.len() < EVIDENCE {
             self.evidence.push(line);
         }
         self
@@ -100,7 +142,22 @@ impl Finding {
     }
 
     fn fix(mut self, line: impl Into<String>) -> Self {
-        self.fix.push(line.into());
+        self.fix.push(printable(&line.into()));
+        self
+    }
+
+    /// Every object it is about, the first one first.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        [&self.object].into_iter().chain(&self.also)
+    }
+
+    /// Without the passwords that whoever looked knows.
+    fn masked(mut self, mask: &mask::Mask) -> Self {
+        let texts = [&mut self.summary].into_iter().chain(&mut self.evidence).chain(&mut self.fix);
+        let texts = texts.chain(self.consequences.iter_mut().map(|consequence| &mut consequence.summary));
+        for text in texts {
+            *text = mask.hide_known(text);
+        }
         self
     }
 
@@ -115,32 +172,46 @@ impl Finding {
     }
 }
 
-/// Everything wrong with the set, root causes first, each object and code once.
+/// One family of faults.
+struct Family {
+    findings: fn(&Asked<'_>) -> Vec<Finding>,
+    catalogue: &'static [Entry],
+    /// Judges pods, which speak of the latest change only once the controller has seen it.
+    of_pods: bool,
+}
+
+/// In the order in which a start meets them.
+const FAMILIES: &[Family] = &[
+    Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
+    Family { findings: admission::findings, catalogue: admission::CATALOGUE, of_pods: false },
+    Family { findings: scheduling::findings, catalogue: scheduling::CATALOGUE, of_pods: false },
+    Family { findings: storage::findings, catalogue: storage::CATALOGUE, of_pods: false },
+    Family { findings: mounts::findings, catalogue: mounts::CATALOGUE, of_pods: false },
+    Family { findings: references::findings, catalogue: references::CATALOGUE, of_pods: false },
+    Family { findings: revision::findings, catalogue: revision::CATALOGUE, of_pods: true },
+    Family { findings: images::findings, catalogue: images::CATALOGUE, of_pods: true },
+    Family { findings: containers::findings, catalogue: containers::CATALOGUE, of_pods: true },
+    Family { findings: readiness::findings, catalogue: readiness::CATALOGUE, of_pods: true },
+    Family { findings: postgres::findings, catalogue: postgres::CATALOGUE, of_pods: false },
+    Family { findings: replication::findings, catalogue: replication::CATALOGUE, of_pods: false },
+    Family { findings: services::findings, catalogue: services::CATALOGUE, of_pods: false },
+    Family { findings: upkeep::findings, catalogue: upkeep::CATALOGUE, of_pods: false },
+];
+
+/// Everything wrong with the set: one finding a cause, with every object it was met on and the symptoms it explains; the
+/// heaviest first, and roots before what is nearer to the surface.
 ///
 /// `since` is when the wait began: what events said before it is old news that only counts once it had time to be
 /// repeated. `None` judges everything as it stands.
 #[must_use]
 pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let asked = Asked { seen, since };
-    let of_the_set = [
-        admission::findings,
-        scheduling::findings,
-        storage::findings,
-        mounts::findings,
-        references::findings,
-        postgres::findings,
-        replication::findings,
-        services::findings,
-        upkeep::findings,
-    ];
-    let of_containers = [revision::findings, images::findings, containers::findings];
     let observed = seen.stateful_set.as_ref().is_some_and(health::is_observed);
-    let containers = of_containers.iter().filter(|_| observed);
+    let families = FAMILIES.iter().filter(|family| observed || !family.of_pods);
     let mut told = BTreeSet::new();
-    let mut findings: Vec<Finding> = of_the_set.iter().chain(containers).flat_map(|family| family(&asked)).collect();
-    findings.retain(|finding| told.insert((finding.code, finding.object.clone())));
-    findings.sort_by_key(|finding| finding.severity);
-    findings
+    let mut found: Vec<Finding> = families.flat_map(|family| (family.findings)(&asked)).collect();
+    found.retain(|finding| told.insert((finding.code, finding.object.clone())));
+    fold::fold(seen, found).into_iter().map(|finding| finding.masked(&seen.mask)).collect()
 }
 
 /// What a family is asked about.
@@ -168,14 +239,22 @@ fn began(event: &Event) -> Option<Timestamp> {
     event.first_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0))
 }
 
-/// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters.
+/// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters, and nothing in it
+/// that looks like a secret.
 pub(super) fn clean(text: &str) -> String {
     const LIMIT: usize = 400;
-    let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LIMIT + 1).collect();
-    if line.chars().count() > LIMIT {
-        line = line.chars().take(LIMIT).chain(['…']).collect();
-    }
-    line
+    // A secret that is cut in two is still one, so the cut comes last; and nobody reads a message of megabytes to its end.
+    let start: String = text.trim().chars().take(16 * LIMIT).collect();
+    let line = mask::hide(&printable(&start));
+    if line.chars().count() > LIMIT { line.chars().take(LIMIT).chain(['…']).collect() } else { line }
+}
+
+/// The text without characters that a terminal obeys: control characters, and those that turn the direction of writing.
+fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect()
 }
 
 /// The text between the first pair of double quotes after `before`.
@@ -240,6 +319,23 @@ mod tests {
     fn clean_leaves_nothing_a_terminal_would_obey() {
         assert_eq!(clean(" a\u{1b}[31m\nb\t"), "a [31m b");
         assert_eq!(clean(&"x".repeat(1000)).chars().count(), 401);
+        assert_eq!(clean("a\u{202e}b\u{2066}c"), "a b c");
+        assert_eq!(clean(&format!("{}PGPASSWORD=geheim", "x".repeat(390))).chars().count(), 401);
+        assert!(!clean(&format!("{} PGPASSWORD=geheim", "x".repeat(380))).contains("geh"));
+    }
+
+    #[test]
+    fn a_password_that_is_known_is_shown_nowhere() {
+        let message = "registry says: user geheim-1 not found";
+        let waiting = serde_json::json!({"state": {"waiting": {"reason": "ErrImagePull", "message": message}}});
+        let mut seen = testing::seen(serde_json::json!([testing::pod("pgset-0", waiting)]), serde_json::json!([]));
+        assert!(format!("{:?}", diagnose(&seen, None)).contains("geheim-1"));
+        seen.mask = mask::Mask::of(["geheim-1"]);
+        let found = format!("{:?}", diagnose(&seen, None));
+        assert!(found.contains("user *** not found") && !found.contains("geheim"), "{found}");
+        let recorded =
+            serde_json::to_string(&Observation { mask: mask::Mask::of(["geheim-2"]), ..Observation::default() });
+        assert!(!recorded.unwrap().contains("geheim"));
     }
 
     #[test]

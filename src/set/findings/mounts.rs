@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::inquiry::is_mounting;
 use super::super::observation::PodReading;
-use super::{Asked, Finding, Severity, began};
+use super::{Asked, Depth, Entry, Finding, Severity, began};
 
 /// A mount is retried after half a second, one, two, four…: what fails for this long keeps failing.
 const GRACE: SignedDuration = SignedDuration::from_secs(8);
@@ -128,6 +128,100 @@ fn silent_server(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         nfs.server
     )))
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-HOSTPATH-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the host path does not exist",
+        meaning: "The directory that the volume names is not there on the node.",
+        known_by: "A FailedMount event on the pod: hostPath type check failed.",
+        fix: "Make the directory on the node.",
+        doubt: "On a cluster of several nodes it may exist on another one.",
+    },
+    Entry {
+        code: "PGS-MOUNT-FAILED",
+        severity: Severity::Blocking,
+        depth: Depth::Member,
+        title: "a volume cannot be mounted",
+        meaning: "The node cannot mount a member's volume.",
+        known_by: "FailedMount or FailedAttachVolume events on the pod, with the words of the kubelet and of mount.",
+        fix: "Mend what the message names; the kubelet tries again by itself.",
+        doubt: "A server that restarts is back soon; the kubelet has tried several times by then.",
+    },
+    Entry {
+        code: "PGS-NFS-UNREACHABLE",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the NFS server is not reached",
+        meaning: "The node does not get an answer from the NFS server.",
+        known_by: "A FailedMount event with the words of mount.nfs: no route, refused, timed out, or unknown name.",
+        fix: "Start the server, open port 2049 on the way, or give the right address with --nfs-server.",
+        doubt: "A server that restarts is back soon; the kubelet tries again by itself.",
+    },
+    Entry {
+        code: "PGS-NFS-PATH-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the NFS server does not export the path",
+        meaning: "The server answers, but has no export of that path.",
+        known_by: "A FailedMount event: reason given by server: No such file or directory.",
+        fix: "Make the directory and its line in /etc/exports, or give another path with --nfs-path.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NFS-DENIED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the NFS server refuses the node",
+        meaning: "The server exports the path, but not to this node.",
+        known_by: "A FailedMount event: access denied, or operation not permitted.",
+        fix: "Let the node's address in, in /etc/exports.",
+        doubt: "Some servers say so of a path they do not have.",
+    },
+    Entry {
+        code: "PGS-NFS-HELPER-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the node has no NFS client",
+        meaning: "The node lacks the program or the kernel module with which NFS is mounted.",
+        known_by: "A FailedMount event: bad option, helper program, or unknown filesystem type.",
+        fix: "Install nfs-common or nfs-utils on every node.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NFS-STALE",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the NFS export is not what it was",
+        meaning: "The server no longer knows the directory that was mounted.",
+        known_by: "Stale file handle, in a FailedMount event.",
+        fix: "Is the file system behind the export mounted on the server? Then exportfs -ra.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NFS-VERSION",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the NFS server does not speak NFS 4.1",
+        meaning: "The volumes are mounted with NFS 4.1, which the server does not offer.",
+        known_by: "A FailedMount event: protocol not supported.",
+        fix: "Enable version 4.1, or change the volume's mountOptions.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NFS-MOUNTING",
+        severity: Severity::Waiting,
+        depth: Depth::Member,
+        title: "an NFS volume is being mounted",
+        meaning: "A pod waits for a volume of an NFS server, which may not answer.",
+        known_by: "The pod has a node and no container for longer than a mount takes, and its volume is on NFS.",
+        fix: "See whether a server answers on port 2049.",
+        doubt: "A busy node creates containers slowly.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::super::health::{self, Unmet};
 use super::super::observation::{Answer, Asking};
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// Sessions come and go; a pool that holds all connections for this long does not give them back.
 const CONNECTIONS_GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -108,6 +108,70 @@ fn roles(set: &str, unmet: &Unmet) -> Option<Finding> {
         _ => return None,
     })
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-PASSWORD-MISMATCH",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "the Secret's password is not the database's",
+        meaning: "PostgreSQL refuses the password that the set's Secret holds.",
+        known_by: "PostgreSQL's own answer: password authentication failed.",
+        fix: "Put the old Secret back, or set the database's password to the Secret's.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-SECRET-NEWER",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "the Secret is newer than the data",
+        meaning: "The Secret was made anew; the data knows only the old passwords.",
+        known_by: "PostgreSQL refuses the password, and the Secret is younger than the claims.",
+        fix: "Put the old passwords back, or give the new ones to the database.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-CONNECTIONS-EXHAUSTED",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "no connection is left",
+        meaning: "Every connection is in use, those kept for superusers as well.",
+        known_by: "PostgreSQL's own answer.",
+        fix: "Find who holds them; raise max_connections.",
+        doubt: "Sessions may end at any moment; it ends a wait only after 30 s.",
+    },
+    Entry {
+        code: "PGS-NO-PRIMARY",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "no member is the primary",
+        meaning: "Every member answers, and each is a replica.",
+        known_by: "pg_is_in_recovery() of all members.",
+        fix: "Promote the one with the most data, which the finding names.",
+        doubt: "A switchover has no primary for a few seconds.",
+    },
+    Entry {
+        code: "PGS-TWO-PRIMARIES",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "two members are primaries",
+        meaning: "Two members accept writes; their data drifts apart with every one.",
+        known_by: "Both answer that they are not in recovery.",
+        fix: "Stop writing; decide which member holds the data you want before anything else is done.",
+        doubt: "None known: both said so themselves.",
+    },
+    Entry {
+        code: "PGS-OTHER-SYSTEM",
+        severity: Severity::Fatal,
+        depth: Depth::Database,
+        title: "a member holds another database",
+        meaning: "A replica's folder was made for another set.",
+        known_by: "Its system identifier differs from the primary's.",
+        fix: "Move its folder aside; the member then clones anew.",
+        doubt: "None known.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

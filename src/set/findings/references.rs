@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::PodReading;
-use super::{Asked, Finding, Severity, began, quoted_after};
+use super::{Asked, Depth, Entry, Finding, Severity, began, quoted_after};
 
 /// The kubelet's own view of Secrets and ConfigMaps may lag behind the API server's for a moment.
 const GRACE: SignedDuration = SignedDuration::from_secs(5);
@@ -86,6 +86,40 @@ fn missing(message: &str) -> Option<(&'static str, &str)> {
     }
     None
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-SECRET-MISSING",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "a Secret or a key in it is missing",
+        meaning: "The members need a Secret, or a key in one, that is not there.",
+        known_by: "A FailedMount event, the container's waiting reason, or the start script's last words.",
+        fix: "Put it back. The database knows only its own passwords, so a set with data needs the old ones.",
+        doubt: "The kubelet's view of Secrets may lag for a moment, which is why a mount gets a few seconds.",
+    },
+    Entry {
+        code: "PGS-CONFIGMAP-MISSING",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "a ConfigMap or a key in it is missing",
+        meaning: "The members need a ConfigMap that is not there: their scripts and PostgreSQL's settings.",
+        known_by: "A FailedMount event, or the container's waiting reason.",
+        fix: "Run pgset up again: it puts the ConfigMap back.",
+        doubt: "The kubelet's view of ConfigMaps may lag for a moment, which is why a mount gets a few seconds.",
+    },
+    Entry {
+        code: "PGS-CONTAINER-CONFIG",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the container's configuration is not valid",
+        meaning: "The kubelet cannot make a container from what the pod says.",
+        known_by: "The container waits with CreateContainerConfigError; its message is shown.",
+        fix: "Mend what the message names, then pgset up.",
+        doubt: "None known.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

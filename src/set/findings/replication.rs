@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::bytes;
 use super::super::observation::{Asking, Observation, PodReading, Server};
-use super::super::phase::script_says;
+use super::super::phase::probe_says;
 use super::revision::speaks;
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// A WAL receiver and the start script try again every second: what they were told a dozen times in a row stays so.
 const GRACE: SignedDuration = SignedDuration::from_secs(12);
@@ -159,7 +159,7 @@ fn not_streaming(asked: &Asked<'_>, pod: &Pod, member: &str) -> Option<Finding> 
     let seen = asked.seen;
     let master = format!("{}-master", seen.name);
     let log: &[String] = seen.running_logs.get(member).map_or(&[], Vec::as_slice);
-    let script = script_says(seen, member).filter(|_| !pod.has_started());
+    let script = probe_says(seen, member).filter(|_| !pod.has_started());
     let spoken = script.as_deref().and_then(|words| Some((cause(words)?, words.to_owned())));
     let (cause, evidence) = newest_cause(log, &master).or(spoken)?;
     let late = seen.late_since.get(member).copied();
@@ -337,6 +337,120 @@ fn trend((before, ago_ms): (u64, u64), now: u64) -> Option<String> {
         Some("does not catch up".to_owned())
     }
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-CLONING",
+        severity: Severity::Waiting,
+        depth: Depth::Member,
+        title: "a member is being cloned",
+        meaning: "The member copies the primary's data.",
+        known_by: "pg_stat_progress_basebackup on the primary.",
+        fix: "Nothing is wrong: a clone takes as long as the data is large.",
+        doubt: "The total is PostgreSQL's estimate from the beginning.",
+    },
+    Entry {
+        code: "PGS-REPLICATION-PASSWORD",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "the replication password is not the database's",
+        meaning: "A replica cannot log in to its primary.",
+        known_by: "The replica's log, or its start script: password authentication failed.",
+        fix: "Give the Secret's password to the database, or put the old one back into the Secret.",
+        doubt: "None known: the primary said so.",
+    },
+    Entry {
+        code: "PGS-REPLICATION-ROLE",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "the replication role may not log in or replicate",
+        meaning: "The role exists without LOGIN or REPLICATION, or does not exist.",
+        known_by: "The replica's log, in the primary's words.",
+        fix: "ALTER ROLE replicator LOGIN REPLICATION on the primary.",
+        doubt: "None known: the primary said so.",
+    },
+    Entry {
+        code: "PGS-REPLICATION-HBA",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "pg_hba.conf does not let the replica in",
+        meaning: "The primary's pg_hba.conf has no line for replication from the members.",
+        known_by: "The replica's log: no pg_hba.conf entry.",
+        fix: "Put the replication line back and run pgset up.",
+        doubt: "None known: the primary said so.",
+    },
+    Entry {
+        code: "PGS-DNS",
+        severity: Severity::Blocking,
+        depth: Depth::Cluster,
+        title: "DNS does not know the set's Services",
+        meaning: "The member cannot translate the name of the primary's Service, which always exists.",
+        known_by: "The replica's log or its start script.",
+        fix: "See whether the cluster's DNS runs, and whether the Service exists.",
+        doubt: "DNS that was restarted answers again within a minute.",
+    },
+    Entry {
+        code: "PGS-WAL-REMOVED",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "the replica needs WAL that is gone",
+        meaning: "A replica was away, or too slow, for longer than the primary keeps its log.",
+        known_by: "The replica's log: requested WAL segment has already been removed.",
+        fix: "Delete its pod: it is cloned again, and the old folder stays beside the new one.",
+        doubt: "A replica that has not streamed since it started is cloned again by itself.",
+    },
+    Entry {
+        code: "PGS-OTHER-TIMELINE",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "the replica's data went another way",
+        meaning: "The replica is on a timeline that is not in its primary's history.",
+        known_by: "The replica's log, in the words of PostgreSQL's recovery.",
+        fix: "Make sure that the primary is the one you want; then delete the replica's pod.",
+        doubt: "During a switchover a replica may say so for a moment.",
+    },
+    Entry {
+        code: "PGS-VOLUME-FULL",
+        severity: Severity::Blocking,
+        depth: Depth::Member,
+        title: "the member's volume is full",
+        meaning: "PostgreSQL or the start script cannot write for want of space or of inodes.",
+        known_by: "The member's log: No space left on device, or the start script's own count.",
+        fix: "Make room on the volume or give it more.",
+        doubt: "Somebody may have made room meanwhile; the next try tells.",
+    },
+    Entry {
+        code: "PGS-STANDBY-SETTINGS",
+        severity: Severity::Blocking,
+        depth: Depth::Database,
+        title: "the replica has less than its primary",
+        meaning: "A setting such as max_connections is lower on the replica, which cannot replay beyond the change.",
+        known_by: "The settings of both, as they answered.",
+        fix: "Raise the setting for all members with --set-parameter.",
+        doubt: "While it still streams, the set is healthy and this is a warning only.",
+    },
+    Entry {
+        code: "PGS-REPLAY-PAUSED",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "the replica's replay is paused",
+        meaning: "Somebody paused recovery: the replica receives the log but does not apply it.",
+        known_by: "pg_is_wal_replay_paused() on the replica.",
+        fix: "select pg_wal_replay_resume().",
+        doubt: "A backup tool may have paused it on purpose.",
+    },
+    Entry {
+        code: "PGS-FAR-BEHIND",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "a replica is far behind",
+        meaning: "A replica is 64 MB of log or a minute behind the primary, so reads from it are old.",
+        known_by: "The positions of both, asked twice to see the trend.",
+        fix: "Look for a long query on the replica, or at the network.",
+        doubt: "After a large load a replica needs a while to catch up.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

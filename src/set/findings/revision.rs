@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::{Observation, PodReading};
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// The controller replaces what it will replace within a moment of seeing the change.
 const GRACE: SignedDuration = SignedDuration::from_secs(5);
@@ -39,6 +39,18 @@ fn pinned(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         .fix(format!("it runs nothing, so it can go: kubectl -n {} delete pod {name}", asked.seen.namespace));
     Some(finding.blocking_from(asked.since, GRACE))
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[Entry {
+    code: "PGS-POD-PINNED",
+    severity: Severity::Blocking,
+    depth: Depth::Set,
+    title: "a pod of an older revision cannot start",
+    meaning: "The set was changed, but a pod of the old revision never got ready, and the StatefulSet controller does not replace such a pod (kubernetes#67250).",
+    known_by: "The pod's controller-revision-hash differs from the StatefulSet's update revision, and its container cannot run.",
+    fix: "Delete that pod. It runs nothing, so nothing is lost.",
+    doubt: "The controller replaces pods within moments of seeing a change, so it gets those.",
+}];
 
 #[cfg(test)]
 mod tests {

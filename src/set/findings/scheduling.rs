@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     asked.seen.pods.iter().filter_map(|pod| unschedulable(asked, pod)).collect()
@@ -26,6 +26,18 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         finding.fix(format!("see why: kubectl -n {} describe pod {name}; kubectl get nodes", asked.seen.namespace))
     })
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[Entry {
+    code: "PGS-UNSCHEDULABLE",
+    severity: Severity::Waiting,
+    depth: Depth::Member,
+    title: "no node takes the pod",
+    meaning: "The scheduler finds no node for a member.",
+    known_by: "The pod's PodScheduled condition has the scheduler's own count of nodes and reasons.",
+    fix: "Mend what the message counts, or add a node.",
+    doubt: "An autoscaler may be adding a node already, so this never ends a wait.",
+}];
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::super::health::{self, Unmet};
 use super::super::rollout::relabel;
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// A wait puts the members' labels right itself, and the endpoint controllers follow within seconds.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -87,6 +87,50 @@ fn words(selector: &BTreeMap<String, String>) -> String {
     let pairs: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if pairs.is_empty() { "nothing".to_owned() } else { pairs.join(",") }
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-SERVICE-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a Service is missing",
+        meaning: "One of the set's two Services does not exist.",
+        known_by: "The list of the namespace's Services.",
+        fix: "pgset up puts it back.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-SELECTOR-DRIFT",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a Service selects the wrong pods",
+        meaning: "Somebody changed a Service's selector, so clients are led to nobody or to the wrong member.",
+        known_by: "The Service's selector beside the roles that PostgreSQL told.",
+        fix: "Put it back with the patch that the finding gives.",
+        doubt: "An overridden Service template may select otherwise on purpose.",
+    },
+    Entry {
+        code: "PGS-LABEL-DRIFT",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a member's labels do not fit its role",
+        meaning: "A Service finds its members by labels that a pod has lost or has too many of.",
+        known_by: "The pods' labels beside the roles that PostgreSQL told.",
+        fix: "Label the pod, or run pgset wait, which does it.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-ENDPOINTS-STALE",
+        severity: Severity::Blocking,
+        depth: Depth::Cluster,
+        title: "endpoints do not follow their Service",
+        meaning: "Selector and labels are right, but the Service leads elsewhere.",
+        known_by: "The Service's EndpointSlices.",
+        fix: "See whether the controller manager runs.",
+        doubt: "On a very busy cluster the controllers are late.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim};
 
 use super::super::observation::PodReading;
-use super::{Asked, Finding, Severity, began, quoted_after};
+use super::{Asked, Depth, Entry, Finding, Severity, began, quoted_after};
 use crate::settings::Quantity;
 
 /// Volumes are created beside their claims; the binder needs a moment to see both.
@@ -308,6 +308,110 @@ impl<'a> Wanted<'a> {
         lacks
     }
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-CLAIM-LOST",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the claim's volume is gone",
+        meaning: "A claim was bound to a PersistentVolume that has been deleted.",
+        known_by: "The claim's phase is Lost.",
+        fix: "Restore the PersistentVolume from its manifest; the data may still be behind it.",
+        doubt: "None known: Kubernetes does not take this back.",
+    },
+    Entry {
+        code: "PGS-CLASS-MISSING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the StorageClass does not exist",
+        meaning: "The claims ask for a StorageClass that the cluster does not have.",
+        known_by: "A ProvisioningFailed event on the claim names the class.",
+        fix: "Choose one that exists: kubectl get storageclass.",
+        doubt: "Somebody may be creating the class at this moment.",
+    },
+    Entry {
+        code: "PGS-PROVISIONING-FAILED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the provisioner cannot make a volume",
+        meaning: "The StorageClass's provisioner was asked for a volume and failed.",
+        known_by: "A ProvisioningFailed event on the claim has the provisioner's words.",
+        fix: "Mend what it says; the provisioner's own log has more.",
+        doubt: "It tries again by itself and may succeed when its back end is less busy.",
+    },
+    Entry {
+        code: "PGS-NO-DEFAULT-CLASS",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "there is no default StorageClass",
+        meaning: "The claims name no class, and the cluster has no default one.",
+        known_by: "A FailedBinding event on a claim without a class.",
+        fix: "Choose one with --storage-class, or use --storage hostpath on a one-node cluster.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-NO-VOLUME",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "no PersistentVolume fits",
+        meaning: "No PersistentVolume has the size, access mode and class that a claim asks for and is free.",
+        known_by: "A FailedBinding event on a claim without dynamic provisioning.",
+        fix: "Compare with kubectl get pv; pgset up puts the set's own volumes back.",
+        doubt: "The volume controller looks every 15 s, so a volume made just now counts a little later.",
+    },
+    Entry {
+        code: "PGS-CLAIM-PENDING",
+        severity: Severity::Waiting,
+        depth: Depth::Member,
+        title: "the claim is not bound yet",
+        meaning: "A claim waits for its volume.",
+        known_by: "The claim's phase is Pending and no event says that it failed.",
+        fix: "See what it waits for: kubectl describe pvc.",
+        doubt: "Some provisioners take minutes, so this never ends a wait.",
+    },
+    Entry {
+        code: "PGS-VOLUME-RELEASED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the volume was bound to an earlier claim",
+        meaning: "A PersistentVolume of the set is kept for a claim of the same name that was deleted; Kubernetes never gives it to a new one by itself.",
+        known_by: "The volume's claimRef has another uid than the claim.",
+        fix: "Take that uid away with the patch that the finding gives; the data is kept.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-VOLUME-TAKEN",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "another claim has the volume",
+        meaning: "The PersistentVolume that the claim names is bound to a claim of somebody else.",
+        known_by: "The volume's claimRef names another claim.",
+        fix: "Give this set volumes of its own, or remove the other claim if nobody needs it.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-CLAIM-TERMINATING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a claim is being deleted",
+        meaning: "Somebody deleted a claim; Kubernetes waits until no pod uses it, and its data may go with it.",
+        known_by: "The claim has a deletion timestamp and a finalizer; the set's pods that mount it are named.",
+        fix: "Set the volume's reclaim policy to Retain first, then let the pod go and run pgset up.",
+        doubt: "While its pod runs the set is healthy, and this is a warning only.",
+    },
+    Entry {
+        code: "PGS-PROVISIONER-SILENT",
+        severity: Severity::Waiting,
+        depth: Depth::Set,
+        title: "the provisioner has not said a word",
+        meaning: "The StorageClass's provisioner was asked for a volume, and nothing shows that it has begun.",
+        known_by: "The claim's newest event is ExternalProvisioning, and there is none of the provisioner's own.",
+        fix: "See whether the provisioner's pods run, or choose another class.",
+        doubt: "Some provisioners write no events, so this never ends a wait.",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::super::bytes;
 use super::super::observation::{Observation, Upkeep};
-use super::{Asked, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// What a slot may keep before it is worth a word: a replica that was away for a moment needs no more.
 const SLOT_BYTES: u64 = 256 << 20;
@@ -80,6 +80,60 @@ fn of_member(seen: &Observation, member: &str, upkeep: &Upkeep) -> Vec<Finding> 
     }
     found
 }
+
+/// What this family finds.
+pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-SLOT-HOLDS-WAL",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "a replication slot keeps WAL",
+        meaning: "The primary keeps its log for a slot and may run out of disk.",
+        known_by: "pg_replication_slots.restart_lsn.",
+        fix: "Drop the slot if its reader is gone for good.",
+        doubt: "Its reader may only be away for a while.",
+    },
+    Entry {
+        code: "PGS-CHECKSUM-FAILURES",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "data pages are damaged",
+        meaning: "The storage returned other data than was written.",
+        known_by: "pg_stat_database.checksum_failures.",
+        fix: "Back up the healthy members now; clone a damaged replica again.",
+        doubt: "The count stays until the statistics are reset.",
+    },
+    Entry {
+        code: "PGS-CONNECTIONS-LOW",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "nearly all connections are in use",
+        meaning: "The next clients will be refused.",
+        known_by: "pg_stat_activity beside max_connections.",
+        fix: "Raise max_connections, or use a connection pool.",
+        doubt: "A short peak.",
+    },
+    Entry {
+        code: "PGS-TRANSACTION-AGE",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "old transactions are not frozen",
+        meaning: "PostgreSQL stops taking transactions at two thousand million; something keeps autovacuum from its work.",
+        known_by: "age(datfrozenxid) beside autovacuum_freeze_max_age.",
+        fix: "End what holds the oldest transaction, then vacuum with freeze.",
+        doubt: "A freeze may be under way.",
+    },
+    Entry {
+        code: "PGS-LOG-HIDDEN",
+        severity: Severity::Warning,
+        depth: Depth::Database,
+        title: "the log goes to a file in the pod",
+        meaning: "The logging collector is on: what goes wrong is not in the pod's log.",
+        known_by: "logging_collector and pg_current_logfile().",
+        fix: "Turn it off with --set-parameter logging_collector=off, or read the file.",
+        doubt: "Somebody may ship the file elsewhere.",
+    },
+];
 
 #[cfg(test)]
 mod tests {
