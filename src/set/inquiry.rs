@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
+use super::findings;
 use super::health::{self, Unmet};
 use super::observation::{Answer, Observation, PodReading};
 
@@ -128,6 +129,8 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
     let mut wanted = BTreeMap::new();
     if seen.claims.iter().any(|claim| is_stuck(seen, claim)) {
         wanted.insert(Question::Volumes, BINDING);
+    } else if seen.pods.iter().any(findings::of_volume) {
+        wanted.insert(Question::Volumes, SignedDuration::ZERO);
     } else if seen.pods.iter().any(|pod| is_mounting(seen, pod)) {
         wanted.insert(Question::Volumes, MOUNTING);
     }

@@ -40,6 +40,7 @@ impl fmt::Display for Phase {
             Self::Pending => f.write_str("waiting for a node"),
             Self::Creating(what) | Self::Starting(what) | Self::Joining(what) => f.write_str(what),
             Self::Cloning { done, total: Some(total) } => write!(f, "cloning: {} of {}", bytes(*done), bytes(*total)),
+            Self::Cloning { done: 0, total: None } => f.write_str("cloning"),
             Self::Cloning { done, total: None } => write!(f, "cloning: {}", bytes(*done)),
             Self::Primary => f.write_str("primary"),
             Self::Streaming => f.write_str("replica, streaming"),

@@ -6,6 +6,7 @@
 mod admission;
 pub mod catalogue;
 mod containers;
+mod data;
 mod fold;
 mod images;
 mod mounts;
@@ -27,6 +28,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Depth, Entry};
+pub(super) use data::of_volume;
 pub use replication::far_behind;
 
 use super::health;

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::inquiry::is_mounting;
-use super::super::observation::PodReading;
+use super::super::observation::{Observation, PodReading};
 use super::{Asked, Depth, Entry, Finding, Severity, began};
 
 /// A mount is retried after half a second, one, two, four…: what fails for this long keeps failing.
@@ -108,25 +108,29 @@ fn nfs(name: &str, node: &str, server: &str, path: &str, message: &str) -> Findi
 /// A mount from a server that does not answer says nothing for minutes: until then all there is to tell is what is waited
 /// for.
 fn silent_server(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
-    let volumes = asked.seen.volumes.as_ref()?;
     if !is_mounting(asked.seen, pod) {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
-    let of_pod = pod.claims();
-    let claims =
-        asked.seen.claims.iter().filter(|claim| claim.metadata.name.as_deref().is_some_and(|n| of_pod.contains(&n)));
+    let (server, path) = nfs_of(asked.seen, name)?;
+    let summary = format!("{path} of NFS server {server} is being mounted");
+    Some(
+        Finding::new("PGS-NFS-MOUNTING", Severity::Waiting, "Pod", name, summary)
+            .fix(format!("a server that does not answer shows only after minutes; is there one? nc -vz {server} 2049")),
+    )
+}
+
+/// Server and path of the NFS volume that a pod's claim is bound to, where the volumes were asked for.
+pub(super) fn nfs_of<'a>(seen: &'a Observation, pod: &str) -> Option<(&'a str, &'a str)> {
+    let volumes = seen.volumes.as_ref()?;
+    let of_pod = seen.pod(pod)?.claims();
+    let claims = seen.claims.iter().filter(|claim| claim.metadata.name.as_deref().is_some_and(|n| of_pod.contains(&n)));
     let bound = claims.filter_map(|claim| claim.spec.as_ref()?.volume_name.as_deref());
     let mut mounts = bound.filter_map(|volume| {
         let found = volumes.iter().find(|one| one.metadata.name.as_deref() == Some(volume))?;
         found.spec.as_ref()?.nfs.as_ref()
     });
-    let nfs = mounts.next()?;
-    let summary = format!("{} of NFS server {} is being mounted", nfs.path, nfs.server);
-    Some(Finding::new("PGS-NFS-MOUNTING", Severity::Waiting, "Pod", name, summary).fix(format!(
-        "a server that does not answer shows only after minutes; is there one? nc -vz {} 2049",
-        nfs.server
-    )))
+    mounts.next().map(|nfs| (nfs.server.as_str(), nfs.path.as_str()))
 }
 
 /// What this family finds.

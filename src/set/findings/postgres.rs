@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 
 use super::super::health::{self, Unmet};
-use super::super::observation::{Answer, Asking};
+use super::super::observation::{Answer, Asking, Observation};
+use super::replication::aside;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// Sessions come and go; a pool that holds all connections for this long does not give them back.
@@ -30,7 +31,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
             }
         }
     }
-    found.extend(health::health(seen).unmet.iter().filter_map(|unmet| roles(&seen.name, unmet)));
+    found.extend(health::health(seen).unmet.iter().filter_map(|unmet| roles(seen, unmet)));
     found.extend(no_primary(asked));
     found
 }
@@ -94,12 +95,13 @@ fn no_primary(asked: &Asked<'_>) -> Option<Finding> {
 }
 
 /// What no waiting mends.
-fn roles(set: &str, unmet: &Unmet) -> Option<Finding> {
+fn roles(seen: &Observation, unmet: &Unmet) -> Option<Finding> {
+    let set = &seen.name;
     Some(match unmet {
         Unmet::SeveralPrimaries { .. } => {
             Finding::new("PGS-TWO-PRIMARIES", Severity::Fatal, "StatefulSet", set, unmet.to_string())
                 .fix("stop writing now; decide which member holds the data you want before anything else is done")
-                .fix("then let the other follow it: create the file standby.signal in that member's folder and delete its pod; it clones, and its old folder stays beside the new one")
+                .fix(aside(&seen.namespace, "MEMBER").replacen("it clone", "the other, MEMBER, clone", 1))
         }
         Unmet::OtherSystem { member, .. } => {
             Finding::new("PGS-OTHER-SYSTEM", Severity::Fatal, "Pod", member, unmet.to_string())

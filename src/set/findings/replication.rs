@@ -84,8 +84,11 @@ fn cause(text: &str) -> Option<Cause> {
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
     Some(if says(&["password authentication failed", "refuses the password of the replication user"]) {
         Cause::Password
-    } else if says(&["permission denied to start WAL sender", "must be superuser or replication role"])
-        || (text.contains("role \"") && says(&["is not permitted to log in", "does not exist"]))
+    } else if says(&[
+        "permission denied to start WAL sender",
+        "must be superuser or replication role",
+        "does not let the replication user",
+    ]) || (text.contains("role \"") && says(&["is not permitted to log in", "does not exist"]))
     {
         Cause::Role
     } else if says(&["no pg_hba.conf entry", "pg_hba.conf rejects"]) {
@@ -163,11 +166,13 @@ fn not_streaming(asked: &Asked<'_>, pod: &Pod, member: &str) -> Option<Finding> 
     let spoken = script.as_deref().and_then(|words| Some((cause(words)?, words.to_owned())));
     let (cause, evidence) = newest_cause(log, &master).or(spoken)?;
     let late = seen.late_since.get(member).copied();
+    let clones = !pod.has_started() && !is_newer(&evidence);
     let finding =
-        told(seen, pod, member, cause).evidence_lines(&evidence.lines().map(str::to_owned).collect::<Vec<_>>());
+        told(seen, member, cause, clones).evidence_lines(&evidence.lines().map(str::to_owned).collect::<Vec<_>>());
     let grace = if cause == Cause::Dns { DNS_GRACE } else { GRACE };
     // A member that has not streamed since it started asks its primary itself, and clones again where that is the answer.
-    let mends_itself = !pod.has_started() && matches!(cause, Cause::WalRemoved | Cause::Timeline);
+    // But never where its own data is on the newer timeline: that may be the data somebody wants.
+    let mends_itself = clones && matches!(cause, Cause::WalRemoved | Cause::Timeline);
     Some(if mends_itself {
         Finding { severity: Severity::Waiting, ..finding }
     } else {
@@ -175,8 +180,20 @@ fn not_streaming(asked: &Asked<'_>, pod: &Pod, member: &str) -> Option<Finding> 
     })
 }
 
-/// The finding of a cause, without its weight.
-fn told(seen: &Observation, pod: &Pod, member: &str, cause: Cause) -> Finding {
+/// The commands after which a member that runs is cloned again, whatever its folder holds; that stays beside the new one.
+pub(super) fn aside(namespace: &str, member: &str) -> String {
+    format!(
+        "then let it clone again, with the old folder kept: kubectl -n {namespace} exec {member} -c pgset -- mv /pgdata/{member} /pgdata/{member}.stale-aside && kubectl -n {namespace} delete pod {member}"
+    )
+}
+
+/// Whether the replica's own timeline is newer than its primary's.
+fn is_newer(words: &str) -> bool {
+    words.contains("is behind recovery timeline") || words.contains("older than its own")
+}
+
+/// The finding of a cause, without its weight. `clones`: the member clones again by itself where that is the answer.
+fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding {
     let namespace = &seen.namespace;
     let primary = seen.primaries().first().map_or_else(|| "PRIMARY".to_owned(), ToString::to_string);
     let secret = format!("{}-passwords", seen.name);
@@ -209,22 +226,23 @@ fn told(seen: &Observation, pod: &Pod, member: &str, cause: Cause) -> Finding {
             .fix(format!("does the Service exist? kubectl -n {namespace} get service {}-master", seen.name)),
         Cause::WalRemoved => {
             let finding = about("PGS-WAL-REMOVED", "the replica needs WAL that the primary has removed already");
-            if pod.has_started() {
+            if clones {
+                finding.fix("nothing: it is about to be cloned again by itself")
+            } else {
                 finding
                     .fix(again)
                     .fix("to let replicas miss more the next time: pgset up --set-parameter wal_keep_size=…")
-            } else {
-                finding.fix("nothing: it is about to be cloned again by itself")
             }
         }
         Cause::Timeline => {
-            let finding = about("PGS-OTHER-TIMELINE", "the replica's data went another way than the primary's: it is on another timeline");
-            if pod.has_started() {
-                finding
-                    .fix(format!("is {primary} the primary you want? what only {member} has is not in the new clone"))
-                    .fix(again)
+            let summary = "the replica's data went another way than the primary's: it is on another timeline";
+            let finding = about("PGS-OTHER-TIMELINE", summary);
+            if clones {
+                finding.fix(format!("nothing, if {primary} is the primary you want: the member is cloned again by itself"))
             } else {
-                finding.fix(format!("is {primary} the primary you want? if it is, the member is cloned again by itself"))
+                finding
+                    .fix(format!("is {primary} the primary you want? what only {member} has is not in a new clone"))
+                    .fix(aside(namespace, member))
             }
         }
         Cause::System => about("PGS-OTHER-SYSTEM", "the replica's data is of another database system than the primary's")
@@ -255,13 +273,14 @@ fn limits(
     let summary = format!(
         "the replica has {name} = {have}, less than its primary's {need}: it cannot replay what comes after that change"
     );
-    let namespace = &asked.seen.namespace;
     let finding = Finding::new("PGS-STANDBY-SETTINGS", Severity::Warning, "Pod", member, summary)
-        .evidence_lines(&less.iter().map(|(name, have, need)| format!("{name}: {member} {have}, {primary_name} {need}")).collect::<Vec<_>>())
-        .fix(format!("raise it for all members: pgset up --set-parameter {name}={need}"))
-        .fix(format!(
-            "or take it back: kubectl -n {namespace} exec {primary_name} -c pgset -- psql -U postgres -c 'ALTER SYSTEM RESET {name}', then restart {primary_name}"
-        ));
+        .evidence_lines(
+            &less
+                .iter()
+                .map(|(name, have, need)| format!("{name}: {member} {have}, {primary_name} {need}"))
+                .collect::<Vec<_>>(),
+        )
+        .fix(format!("raise it for all members: pgset up --set-parameter {name}={need}"));
     if streams {
         return Some(finding);
     }

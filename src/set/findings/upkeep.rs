@@ -5,7 +5,7 @@ use super::super::observation::{Observation, Upkeep};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// What a slot may keep before it is worth a word: a replica that was away for a moment needs no more.
-const SLOT_BYTES: u64 = 256 << 20;
+const SLOT_BYTES: u64 = 64 << 20;
 
 /// Nine tenths of the connections: the next wave of clients is refused.
 const CONNECTIONS: (u64, u64) = (9, 10);
@@ -59,8 +59,8 @@ fn of_member(seen: &Observation, member: &str, upkeep: &Upkeep) -> Vec<Finding> 
     if upkeep.freeze_age > 0 && old && seen.server(member).is_none_or(|server| !server.in_recovery) {
         let database = &upkeep.oldest_database;
         let summary = format!(
-            "the oldest transaction of database {database} is {} million transactions old: PostgreSQL stops at two thousand million",
-            upkeep.oldest_age / 1_000_000
+            "the oldest transaction of database {database} is {} transactions old: PostgreSQL stops at two thousand million",
+            count(upkeep.oldest_age)
         );
         let holders = "select pid, backend_xmin, state, query from pg_stat_activity where backend_xmin is not null order by age(backend_xmin) desc";
         found.push(
@@ -79,6 +79,15 @@ fn of_member(seen: &Observation, member: &str, upkeep: &Upkeep) -> Vec<Finding> 
         );
     }
     found
+}
+
+/// `150 thousand`, `300 million`.
+fn count(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..10_000_000 => format!("{} thousand", number / 1000),
+        _ => format!("{} million", number / 1_000_000),
+    }
 }
 
 /// What this family finds.
