@@ -3,8 +3,9 @@
 use futures::{TryFutureExt, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -55,6 +56,22 @@ pub async fn look_at_events(cluster: &Cluster, namespace: &str, name: &str) -> V
     let mut events: Vec<Event> = listed.into_iter().filter(|event| concerns(name, event)).collect();
     events.sort_by_key(happened);
     events
+}
+
+/// Every volume and StorageClass, for a claim that does not bind; `None` for what the user may not list.
+pub async fn look_at_volumes(cluster: &Cluster) -> (Option<Vec<PersistentVolume>>, Option<Vec<StorageClass>>) {
+    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
+    let classes: Api<StorageClass> = Api::all(cluster.client.clone());
+    let all = ListParams::default();
+    let (volumes, classes) = futures::join!(volumes.list(&all), classes.list(&all));
+    (volumes.ok().map(|list| list.items), classes.ok().map(|list| list.items))
+}
+
+/// The set's Services; `None` where the user may not list them.
+pub async fn look_at_services(cluster: &Cluster, namespace: &str, name: &str) -> Option<Vec<Service>> {
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
+    let ours = ListParams::default().labels(&format!("app={name}"));
+    services.list(&ours).await.ok().map(|list| list.items)
 }
 
 /// The namespaces in which a set of this name lives, as far as the user may see.

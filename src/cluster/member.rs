@@ -12,6 +12,9 @@ use crate::set::rollout::Relabel;
 /// How many lines of a dead container's log are read: enough for its last words.
 const LAST_WORDS: i64 = 20;
 
+/// The same of one that runs: a replica in vain names every host it tried, and does so every second.
+const NEWEST_WORDS: i64 = 60;
+
 /// The pods of one namespace.
 pub struct Members<'a> {
     pub cluster: &'a Cluster,
@@ -40,7 +43,19 @@ impl Members<'_> {
     /// # Errors
     /// The API server refuses or does not answer, or the node has forgotten the log.
     pub async fn last_words(&self, pod: &str, previous: bool) -> Result<Vec<String>, ApiFailure> {
-        let params = LogParams { previous, tail_lines: Some(LAST_WORDS), ..LogParams::default() };
+        self.tail(pod, previous, LAST_WORDS).await
+    }
+
+    /// The newest lines of a member's container that runs.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn newest_words(&self, pod: &str) -> Result<Vec<String>, ApiFailure> {
+        self.tail(pod, false, NEWEST_WORDS).await
+    }
+
+    async fn tail(&self, pod: &str, previous: bool, lines: i64) -> Result<Vec<String>, ApiFailure> {
+        let params = LogParams { previous, tail_lines: Some(lines), ..LogParams::default() };
         let what = || format!("failed to read the log of Pod {pod} in namespace {}", self.namespace);
         let log = self.pods().logs(pod, &params).await.map_err(|error| ApiFailure::new(what(), &error))?;
         Ok(log.lines().map(str::to_owned).collect())

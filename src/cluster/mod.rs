@@ -24,7 +24,7 @@ pub use connect::{Cluster, context_namespace};
 pub use delete::Deleter;
 pub use error::{ApiFailure, innermost};
 pub use gather::{Gathered, gather, whole_log};
-pub use look::{look, look_at_events, sets_named, volumes_of_sets_named};
+pub use look::{look, look_at_events, look_at_services, look_at_volumes, sets_named, volumes_of_sets_named};
 pub use member::Members;
 pub use preflight::{Need, Problem, missing_rights, preflight};
 pub use secret::SetSecret;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
@@ -13,6 +14,8 @@ use crate::set::Mask;
 #[derive(Clone)]
 pub struct SetSecret {
     values: BTreeMap<String, String>,
+    /// When it was made; `None` for one that is about to be.
+    pub created: Option<Timestamp>,
 }
 
 impl SetSecret {
@@ -32,13 +35,14 @@ impl SetSecret {
     pub fn of(object: &Object) -> Self {
         let data = object.body["stringData"].as_object().into_iter().flatten();
         let values = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-        Self { values: values.collect() }
+        Self { values: values.collect(), created: None }
     }
 
     fn from_object(secret: &Secret) -> Self {
         let data = secret.data.iter().flatten();
         let values = data.filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.0.clone()).ok()?)));
-        Self { values: values.collect() }
+        let created = secret.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Self { values: values.collect(), created }
     }
 
     /// What hides the passwords wherever they turn up.

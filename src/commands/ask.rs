@@ -99,6 +99,23 @@ impl Asker {
         }
     }
 
+    /// Asks the members that have answered for what only somebody who looks after the set wants to know. One that fails
+    /// meanwhile is left out: it has answered what matters.
+    pub async fn ask_upkeep(&self, seen: &mut Observation) {
+        let asked = self.sessions.iter().map(|(member, session)| async move { (member, session.upkeep().await) });
+        let answers = join_all(asked).await;
+        seen.upkeep = answers.into_iter().filter_map(|(member, upkeep)| Some((member.clone(), upkeep.ok()?))).collect();
+    }
+
+    /// The end of a member's log where PostgreSQL writes it to a file of its own; nothing where it does not, or where the
+    /// member does not answer.
+    pub async fn log_file(&self, member: &str) -> Vec<String> {
+        match self.sessions.get(member) {
+            Some(session) => session.log_file().await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
     /// Over the session there is, or over a new one when that broke: the member may have restarted since.
     async fn ask_one(
         &self,

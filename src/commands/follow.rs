@@ -7,14 +7,16 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::Asker;
+use super::learn::{learn, members};
 use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, nodes_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
+use crate::set::inquiry::{Inquiry, forget_silence};
 use crate::set::observation::PodReading;
 use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
-use crate::set::{Finding, Mask, Observation, findings};
+use crate::set::{Finding, Observation, findings};
 
 /// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
 const JOINING: Duration = Duration::from_millis(200);
@@ -58,24 +60,40 @@ impl Follower<'_> {
         let watch = Watch::start(self.cluster, namespace, set);
         let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
-        let (password, mask) = self.password(secret)?;
+        let secret = self.readable(secret)?;
+        let password = secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned);
         let mut asker = Asker::new(self.cluster, namespace, password);
+        let mut inquiry = Inquiry::default();
         let mut rollout = Rollout::new(self.since, self.timeout);
-        let (name, namespace) = (set.to_owned(), namespace.to_owned());
-        let mut seen = Observation { name, namespace, mask, ..Observation::default() };
+        let mut seen = Observation {
+            name: set.to_owned(),
+            namespace: namespace.to_owned(),
+            mask: secret.as_ref().map(SetSecret::mask).unwrap_or_default(),
+            secret_created: secret.and_then(|secret| secret.created),
+            ..Observation::default()
+        };
         let mut trouble = None;
         let mut nodes_seen = self.since;
         loop {
             watch.observe(&mut seen);
             let now_troubled = watch.trouble();
             if now_troubled.is_none() {
-                asker.ask(members_to_ask(&seen), &mut seen).await;
+                let questions = inquiry.next(&mut seen, Timestamp::now());
+                let mut asked = members_to_ask(&seen);
+                // Who has answered once without being ready is asked again like the others: its session is open.
+                asked.extend(members(&questions).into_iter().chain(seen.answers.keys().cloned()));
+                asked.sort_unstable();
+                asked.dedup();
+                asked.retain(|member| seen.pod(member).is_some_and(|pod| !pod.is_terminating()));
+                asker.ask(asked, &mut seen).await;
+                forget_silence(&mut seen);
                 self.read_logs(&mut rollout, &mut seen).await;
                 // Not at the beginning: a good start has no need of it.
                 if Timestamp::now().duration_since(nodes_seen) >= NODES {
                     nodes_seen = Timestamp::now();
                     seen.nodes = nodes_named(self.cluster, &nodes_to_look_at(&seen)).await;
                 }
+                learn(self.cluster, &asker, &questions, &mut seen).await;
             }
             let now = Timestamp::now();
             seen.at = Some(now);
@@ -100,7 +118,8 @@ impl Follower<'_> {
                 let view = StatusView::new(&seen, &step.health, findings);
                 return Ok(Followed { view, seen, verdict: step.verdict, waited });
             }
-            let until_wake = Duration::try_from(step.wake_at.duration_since(now)).unwrap_or_default();
+            let wake_at = inquiry.wake_at(&seen, now).map_or(step.wake_at, |at| at.min(step.wake_at));
+            let until_wake = Duration::try_from(wake_at.duration_since(now)).unwrap_or_default();
             let pause = if seen.answers.is_empty() { until_wake } else { until_wake.min(JOINING) };
             tokio::select! {
                 () = watch.changed() => {}
@@ -125,16 +144,13 @@ impl Follower<'_> {
         })
     }
 
-    /// The superuser's password; `None`, said once, where it may not be read. And what hides it and the others.
-    fn password(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<(Option<String>, Mask)> {
+    /// The Secret; `None`, said once, where it may not be read.
+    fn readable(&self, secret: Result<Option<SetSecret>, ApiFailure>) -> Outcome<Option<SetSecret>> {
         match secret {
-            Ok(secret) => {
-                let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
-                Ok((secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned), mask))
-            }
+            Ok(secret) => Ok(secret),
             Err(failure) if failure.is_forbidden() => {
                 self.app.ui.warn("you may not read the set's passwords, so health is Kubernetes' word only");
-                Ok((None, Mask::default()))
+                Ok(None)
             }
             Err(failure) => Err(failure.into()),
         }

@@ -7,6 +7,7 @@ mod doctor;
 mod down;
 mod explain;
 mod follow;
+mod learn;
 mod passwords;
 pub mod render;
 mod result;

@@ -8,18 +8,23 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::Asker;
+use super::learn::{learn, members};
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, nodes_named, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::status::StatusView;
+use crate::set::inquiry::{Inquiry, everything, forget_silence};
 use crate::set::observation::PodReading;
 use crate::set::rollout::{died_members, members_to_ask, nodes_to_look_at};
 use crate::set::{Observation, findings, health::health};
 
 /// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
 const LIVE: Duration = Duration::from_secs(1);
+
+/// A replica that is behind is looked at again after this long, to see whether it catches up.
+const TREND: Duration = Duration::from_millis(700);
 
 /// No part of a look takes longer on a cluster that works.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -52,16 +57,48 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
     let secret = secret.ok().flatten();
+    seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
     seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
-    asker.log_in_with(secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
         let nodes = nodes_to_look_at(&seen);
         let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), nodes_named(cluster, &nodes));
         (seen.events, seen.nodes) = (events, nodes);
         read_last_words(cluster, &mut seen).await;
+        look_closer(cluster, &mut asker, &mut seen).await;
     }
+    asker.ask_upkeep(&mut seen).await;
+    compare_distance(&mut asker, &mut seen).await;
     Ok(judged(&seen))
+}
+
+/// What an unhealthy set leaves open: volumes, Services, members that are not ready yet, logs of those that run.
+async fn look_closer(cluster: &Cluster, asker: &mut Asker, seen: &mut Observation) {
+    let questions = everything(seen);
+    let mut asked = members_to_ask(seen);
+    let more = members(&questions);
+    if !more.is_empty() {
+        asked.extend(more);
+        asker.ask(asked, seen).await;
+        forget_silence(seen);
+    }
+    learn(cluster, asker, &questions, seen).await;
+}
+
+/// Asks again after a moment where a replica is far behind: whether it catches up is worth the wait.
+async fn compare_distance(asker: &mut Asker, seen: &mut Observation) {
+    let behind = findings::far_behind(seen);
+    if behind.is_empty() {
+        return;
+    }
+    let began = Timestamp::now();
+    sleep(TREND).await;
+    let members = seen.answers.keys().cloned().collect();
+    asker.ask(members, seen).await;
+    forget_silence(seen);
+    let ago = u64::try_from(Timestamp::now().duration_since(began).as_millis()).unwrap_or(0);
+    seen.behind_before = behind.into_iter().map(|(member, bytes)| (member, (bytes, ago))).collect();
 }
 
 fn judged(seen: &Observation) -> StatusView {
@@ -108,6 +145,7 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
     let (name, namespace) = (names.set().to_owned(), namespace.to_owned());
     let mut seen = Observation { name, namespace, mask, ..Observation::default() };
+    let mut inquiry = Inquiry::default();
     app.when_interrupted("", None);
     loop {
         watch.observe(&mut seen);
@@ -115,8 +153,10 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         if seen.stateful_set.is_none() {
             return Err(no_such_set(cluster, names).await);
         }
+        let questions = inquiry.next(&mut seen, Timestamp::now());
         asker.ask(members_to_ask(&seen), &mut seen).await;
         read_last_words(cluster, &mut seen).await;
+        learn(cluster, &asker, &questions, &mut seen).await;
         let view = judged(&seen);
         app.ui.screen(&shown(app, &view, format)?)?;
         tokio::select! {

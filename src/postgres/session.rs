@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::probe;
 use crate::cluster::innermost;
-use crate::set::observation::Server;
+use crate::set::observation::{Server, Upkeep};
 
 /// A member that says nothing for this long counts as silent; it is asked again at the next change.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// An open session, closed when dropped.
 pub struct Session {
     client: Client,
+    major: u32,
     connection: JoinHandle<()>,
 }
 
@@ -33,9 +34,11 @@ impl Session {
         // A probe must never hang on a lock, nor leave one behind.
         config.options("-c statement_timeout=5s -c lock_timeout=1s");
         let (client, connection) = within(config.connect_raw(stream, NoTls)).await?;
+        let version = connection.parameter("server_version").unwrap_or_default();
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0);
         // The connection's end shows as an error of the next query.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, connection })
+        Ok(Self { client, major, connection })
     }
 
     /// Asks for everything an observation holds of a server.
@@ -43,7 +46,28 @@ impl Session {
     /// # Errors
     /// PostgreSQL's or the stream's own words, or an answer that cannot be read.
     pub async fn probe(&self) -> Result<Server, String> {
-        probe::read(&self.text(probe::SQL).await?)
+        probe::read(&self.text(&probe::sql(self.major)).await?)
+    }
+
+    /// Asks for what costs more and only somebody who looks after the set wants to know.
+    ///
+    /// # Errors
+    /// PostgreSQL's or the stream's own words, or an answer that cannot be read.
+    pub async fn upkeep(&self) -> Result<Upkeep, String> {
+        probe::read_upkeep(&self.text(probe::UPKEEP).await?)
+    }
+
+    /// The last lines of the log, where they go to a file of the server's; none where they go to the container's log.
+    ///
+    /// # Errors
+    /// PostgreSQL's or the stream's own words.
+    pub async fn log_file(&self) -> Result<Vec<String>, String> {
+        let rows = within(self.client.simple_query(probe::LOG_FILE)).await?;
+        let text = rows.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Ok(text.unwrap_or_default().lines().map(str::to_owned).collect())
     }
 
     /// The rows of a query as JSON objects.

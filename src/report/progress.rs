@@ -45,6 +45,8 @@ impl Reporter for Lines {
         let at = stamp(waited);
         match event {
             Event::Phase { member, phase } => self.ui.say(&format!("{at}  {member}  {phase}")),
+            // The reminder tells how far it is: a line for every megabyte would bury the rest.
+            Event::Progress { .. } => {}
             Event::Gone { member } => self.ui.say(&format!("{at}  {member}  gone")),
             Event::Found(finding) => {
                 let text = finding_text(finding, |paint, words| self.ui.paint(paint, words));
@@ -121,6 +123,7 @@ impl Reporter for Live {
                     bar.enable_steady_tick(Duration::from_millis(120));
                 }
             }
+            Event::Progress { member, phase } => self.line(member).set_message(phase.to_string()),
             Event::Gone { member } => {
                 if let Some((bar, _)) = self.members.remove(member) {
                     bar.finish_and_clear();

@@ -123,9 +123,7 @@ impl StatusView {
             text.push('\n');
             text.push_str(&table(&["IMAGE", "SYSTEM IDENTIFIER"], &[vec![or_none(image), or_none(system)]]));
         }
-        if !self.healthy {
-            text.push_str(&self.troubles(ui));
-        }
+        text.push_str(&self.troubles(ui));
         text
     }
 
@@ -150,7 +148,7 @@ impl StatusView {
             text.push('\n');
             text.push_str(&finding_text(finding, |paint, words| ui.paint_data(paint, words)));
         }
-        if !self.findings.iter().any(|finding| finding.severity <= Severity::Blocking) {
+        if !self.healthy && !self.findings.iter().any(|finding| finding.severity <= Severity::Blocking) {
             text.push_str("\nnot healthy because:\n");
             text.extend(self.unmet.iter().map(|unmet| format!("  {unmet}\n")));
         }

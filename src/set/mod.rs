@@ -2,8 +2,10 @@
 //!
 //! Pure: no client, no clock, no terminal. Every decision of pgset is made here, from an [`Observation`] and `now`.
 
+mod bytes;
 pub mod findings;
 pub mod health;
+pub mod inquiry;
 mod lsn;
 pub mod mask;
 pub mod observation;
@@ -12,6 +14,7 @@ pub mod plan;
 pub mod redact;
 pub mod rollout;
 
+pub use bytes::bytes;
 pub use findings::{Finding, Severity};
 pub use health::{Health, Unmet};
 pub use lsn::Lsn;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
 use serde::{Deserialize, Serialize};
 
 use super::{Lsn, Mask};
@@ -30,9 +31,25 @@ pub struct Observation {
     pub inside: BTreeMap<String, Inside>,
     /// The last log lines of a member's container (the previous one's where it restarted), by member.
     pub logs: BTreeMap<String, Vec<String>>,
+    /// The last log lines of a container that runs although its member does not stream, by member.
+    pub running_logs: BTreeMap<String, Vec<String>>,
     /// What PostgreSQL said, by member.
     pub answers: BTreeMap<String, Answer>,
     pub asking: Asking,
+    /// Every PersistentVolume, asked for only while a claim does not bind; `None` when not asked, or not allowed.
+    pub volumes: Option<Vec<PersistentVolume>>,
+    /// Every StorageClass, like the volumes.
+    pub classes: Option<Vec<StorageClass>>,
+    /// The set's Services, asked for only while one leads elsewhere than it should; `None` when not asked, or not allowed.
+    pub services: Option<Vec<Service>>,
+    /// Since when a member that runs has not been streaming, as far as whoever watches has seen.
+    pub late_since: BTreeMap<String, Timestamp>,
+    /// When the Secret with the passwords was made.
+    pub secret_created: Option<Timestamp>,
+    /// What only somebody who looks after the set wants to know, by member; asked for by `status` alone.
+    pub upkeep: BTreeMap<String, Upkeep>,
+    /// How many bytes a replica was behind a while ago, and how many milliseconds ago that was, by member.
+    pub behind_before: BTreeMap<String, (u64, u64)>,
     /// When all this was seen; what a judgement needs to tell how old something is.
     pub at: Option<Timestamp>,
     /// The passwords known to whoever looked. Never part of a recording, and never shown.
@@ -97,6 +114,50 @@ pub struct Server {
     pub wal_receiver: Option<WalReceiver>,
     /// The rows of `pg_stat_replication`.
     pub standbys: Vec<Standby>,
+    /// The rows of `pg_stat_progress_basebackup`, which PostgreSQL 12 does not have.
+    pub clones: Vec<CloneProgress>,
+    /// The settings of which a standby needs at least as much as its primary has, by name.
+    pub limits: BTreeMap<String, u64>,
+}
+
+/// A base backup under way: a member that is being cloned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CloneProgress {
+    /// The address it goes to: a pod's.
+    pub client: String,
+    pub bytes_done: u64,
+    /// PostgreSQL's estimate; `None` until it has made one.
+    pub bytes_total: Option<u64>,
+}
+
+/// What a server's owner should know although the set is healthy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Upkeep {
+    pub slots: Vec<Slot>,
+    /// Failed checks of data pages, by database.
+    pub checksum_failures: BTreeMap<String, u64>,
+    pub connections: u64,
+    /// Connections that are not kept for superusers.
+    pub connections_allowed: u64,
+    /// The database with the oldest transaction that is not frozen, and that transaction's age.
+    pub oldest_database: String,
+    pub oldest_age: u64,
+    /// `autovacuum_freeze_max_age`: from here on autovacuum freezes whether it is on or off.
+    pub freeze_age: u64,
+    /// The file that the log goes to instead of the pod's log.
+    pub log_file: Option<String>,
+}
+
+/// A row of `pg_replication_slots` of a primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Slot {
+    pub name: String,
+    pub active: bool,
+    /// Bytes of log that are kept for it.
+    pub retained: u64,
 }
 
 /// `pg_stat_wal_receiver`.
@@ -162,6 +223,14 @@ impl Observation {
         self.answers.get(member)?.server()
     }
 
+    /// The base backup that goes to this member.
+    #[must_use]
+    pub fn clone_progress(&self, member: &str) -> Option<&CloneProgress> {
+        let addresses = self.pod(member)?.status.as_ref()?.pod_ips.as_ref()?;
+        let of_member = |one: &&CloneProgress| addresses.iter().any(|address| address.ip == one.client);
+        self.answers.values().filter_map(Answer::server).flat_map(|server| &server.clones).find(of_member)
+    }
+
     /// The members that say they are not in recovery.
     #[must_use]
     pub fn primaries(&self) -> Vec<&str> {
@@ -208,6 +277,10 @@ pub trait PodReading {
     fn restarts(&self) -> i32;
     /// The PostgreSQL container has passed its startup probe.
     fn has_started(&self) -> bool;
+    /// The PostgreSQL container runs, whatever it does.
+    fn is_running(&self) -> bool;
+    /// The claims that the pod mounts.
+    fn claims(&self) -> Vec<&str>;
     /// The node it was given to.
     fn node(&self) -> Option<&str>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
@@ -233,6 +306,16 @@ impl PodReading for Pod {
 
     fn has_started(&self) -> bool {
         self.container().and_then(|container| container.started).unwrap_or(false)
+    }
+
+    fn is_running(&self) -> bool {
+        self.container().and_then(|container| container.state.as_ref()).is_some_and(|state| state.running.is_some())
+    }
+
+    fn claims(&self) -> Vec<&str> {
+        let volumes = self.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+        let sources = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        sources.map(|source| source.claim_name.as_str()).collect()
     }
 
     fn node(&self) -> Option<&str> {

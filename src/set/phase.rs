@@ -4,6 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Event;
 
+use super::bytes;
 use super::findings::clean;
 use super::health::{Health, Unmet};
 use super::observation::{Observation, PodReading};
@@ -18,6 +19,11 @@ pub enum Phase {
     Creating(String),
     /// The container runs; what its start script said last, if anything.
     Starting(String),
+    /// A base backup of the primary is being copied: bytes done, and of how many as far as PostgreSQL can tell.
+    Cloning {
+        done: u64,
+        total: Option<u64>,
+    },
     /// PostgreSQL runs but something is still missing for health.
     Joining(String),
     Primary,
@@ -33,6 +39,9 @@ impl fmt::Display for Phase {
             Self::Absent => f.write_str("not there yet"),
             Self::Pending => f.write_str("waiting for a node"),
             Self::Creating(what) | Self::Starting(what) | Self::Joining(what) => f.write_str(what),
+            Self::Cloning { done, total: Some(total) } => write!(f, "cloning: {} of {}", bytes(*done), bytes(*total)),
+            Self::Cloning { done: 0, total: None } => f.write_str("cloning"),
+            Self::Cloning { done, total: None } => write!(f, "cloning: {}", bytes(*done)),
             Self::Primary => f.write_str("primary"),
             Self::Streaming => f.write_str("replica, streaming"),
             Self::Stopping => f.write_str("stopping"),
@@ -42,6 +51,12 @@ impl fmt::Display for Phase {
 }
 
 impl Phase {
+    /// The same phase, only further on.
+    #[must_use]
+    pub fn goes_on_from(&self, earlier: &Self) -> bool {
+        matches!((self, earlier), (Self::Cloning { .. }, Self::Cloning { .. }))
+    }
+
     /// Nothing more is awaited of this member.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -65,6 +80,9 @@ pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
         return Phase::Creating(creating(seen, member, waiting));
     }
     if !pod.has_started() {
+        if let Some(clone) = seen.clone_progress(member) {
+            return Phase::Cloning { done: clone.bytes_done, total: clone.bytes_total };
+        }
         return Phase::Starting(probe_says(seen, member).unwrap_or_else(|| "starting PostgreSQL".to_owned()));
     }
     match (health.of_member(member).next(), seen.server(member)) {

@@ -19,6 +19,10 @@ const REMINDER: SignedDuration = SignedDuration::from_secs(30);
 /// in every good start.
 const UNREMARKABLE: SignedDuration = SignedDuration::from_secs(10);
 
+/// How long something that may yet end the wait goes unmentioned: the controllers overtake each other, and what they
+/// complain of in one moment is often there in the next.
+const UNSETTLED: SignedDuration = SignedDuration::from_millis(1500);
+
 /// One wait, from its beginning to its end.
 #[derive(Debug)]
 pub struct Rollout {
@@ -50,6 +54,11 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Phase {
+        member: String,
+        phase: Phase,
+    },
+    /// The member is still in this phase, and further on in it.
+    Progress {
         member: String,
         phase: Phase,
     },
@@ -115,7 +124,13 @@ impl Rollout {
         for finding in self.worth_telling(&found, now) {
             events.push(Event::Found(finding));
         }
-        if !events.is_empty() {
+        let ripe = found.iter().filter_map(|finding| {
+            let key = (finding.code, finding.object.clone());
+            let met = self.met.get(&key).filter(|_| !self.told.contains(&key))?;
+            met.checked_add(quiet_for(finding.severity)).ok()
+        });
+        let ripe: Vec<Timestamp> = ripe.collect();
+        if events.iter().any(|event| !matches!(event, Event::Progress { .. })) {
             self.last_said = now;
         } else if now.duration_since(self.last_said) >= REMINDER {
             self.last_said = now;
@@ -134,8 +149,6 @@ impl Rollout {
         };
         let reminder = self.last_said.saturating_add(REMINDER).unwrap_or(Timestamp::MAX);
         let graces = found_graces.into_iter().filter(|from| *from > now);
-        let ripe = self.met.iter().filter(|(key, _)| !self.told.contains(*key));
-        let ripe = ripe.filter_map(|(_, met)| met.checked_add(UNREMARKABLE).ok());
         let wake_at = graces.chain(ripe).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
         let wanted = relabel(seen);
         let relabel = wanted.iter().filter(|one| !self.relabelled.contains(one)).cloned().collect();
@@ -160,7 +173,8 @@ impl Rollout {
         for finding in found {
             let key = (finding.code, finding.object.clone());
             let met = self.met.get(&key).copied().unwrap_or(now);
-            let young = finding.severity == Severity::Waiting && now.duration_since(met) < UNREMARKABLE
+            let settled = quiet_for(finding.severity);
+            let young = now.duration_since(met) < settled && !finding.ends_wait(now) && now < self.deadline
                 || finding.normal_until.is_some_and(|until| now < until);
             if !young && self.told.insert(key) {
                 telling.push(finding.clone());
@@ -181,9 +195,11 @@ impl Rollout {
         });
         for member in members {
             let phase = phase::phase(seen, health, &member);
-            if self.phases.get(&member) != Some(&phase) {
-                self.phases.insert(member.clone(), phase.clone());
-                events.push(Event::Phase { member, phase });
+            let before = self.phases.insert(member.clone(), phase.clone());
+            match before {
+                Some(before) if before == phase => {}
+                Some(before) if phase.goes_on_from(&before) => events.push(Event::Progress { member, phase }),
+                _ => events.push(Event::Phase { member, phase }),
             }
         }
         events
@@ -197,6 +213,15 @@ impl Rollout {
             members: members.map(|(member, phase)| (member.clone(), phase.clone())).collect(),
             unmet: general.map(ToString::to_string).collect(),
         }
+    }
+}
+
+/// How long a finding has to last before it is told.
+fn quiet_for(severity: Severity) -> SignedDuration {
+    match severity {
+        Severity::Fatal | Severity::Warning => SignedDuration::ZERO,
+        Severity::Blocking => UNSETTLED,
+        Severity::Waiting => UNREMARKABLE,
     }
 }
 
@@ -249,7 +274,7 @@ pub fn relabel(seen: &Observation) -> Vec<Relabel> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::observation::{Answer, Server, Standby, WalReceiver};
+    use super::super::observation::{Answer, CloneProgress, Server, Standby, WalReceiver};
     use super::*;
 
     fn noon() -> Timestamp {
@@ -394,6 +419,65 @@ mod tests {
         assert!(found(&rollout.step(&waiting, after(10))));
         let later = rollout.step(&waiting, after(300));
         assert!(!found(&later) && later.verdict == Verdict::Continue);
+    }
+
+    #[test]
+    fn a_clone_of_an_hour_is_waited_for_with_how_far_it_is() {
+        const GIGABYTE: u64 = 1 << 30;
+        let mut cloning = seen(true);
+        let status = cloning.pods[1].status.as_mut().unwrap();
+        status.pod_ips = serde_json::from_value(json!([{"ip": "10.0.0.7"}])).unwrap();
+        status.conditions = None;
+        status.container_statuses.as_mut().unwrap()[0].started = Some(false);
+        cloning.answers.remove("pgset-1");
+        cloning.endpoint_slices.pop();
+        let mut rollout = Rollout::new(noon(), SignedDuration::from_hours(2));
+        let mut inquiry = super::super::inquiry::Inquiry::default();
+        let mut told: Vec<String> = Vec::new();
+        for second in 0..3600 {
+            let now = after(second);
+            let done = u64::try_from(second).unwrap() * GIGABYTE / 36;
+            let clone =
+                CloneProgress { client: "10.0.0.7".to_owned(), bytes_done: done, bytes_total: Some(100 * GIGABYTE) };
+            let Some(Answer::Answered(primary)) = cloning.answers.get_mut("pgset-0") else { panic!("no primary") };
+            primary.standbys.clear();
+            primary.clones = vec![clone];
+            for question in inquiry.next(&mut cloning, now) {
+                if let super::super::inquiry::Question::Log(member) = question {
+                    cloning.running_logs.insert(member, vec!["pgset: cloning from pgset-0".to_owned()]);
+                }
+            }
+            let step = rollout.step(&cloning, now);
+            assert_eq!(step.verdict, Verdict::Continue, "after {second} s");
+            for event in step.events {
+                match event {
+                    Event::Found(finding) => {
+                        assert_eq!((finding.code, finding.severity), ("PGS-CLONING", Severity::Waiting));
+                    }
+                    Event::Phase { member, phase } if member == "pgset-1" => told.push(phase.to_string()),
+                    Event::StillWaiting { members, .. } => told.push(members[0].1.to_string()),
+                    Event::Phase { .. } | Event::Progress { .. } | Event::Gone { .. } => {}
+                }
+            }
+        }
+        assert_eq!(told[0], "cloning: 0 B of 100 GB");
+        assert_eq!(told.len(), 120, "one line at the beginning, then one every half minute");
+        assert!(told.contains(&"cloning: 50 GB of 100 GB".to_owned()), "{told:?}");
+    }
+
+    #[test]
+    fn what_may_yet_settle_is_told_only_when_it_lasts() {
+        let mut refused = seen(false);
+        refused.pods.clear();
+        let message = "create Pod pgset-0 in StatefulSet pgset failed error: exceeded quota: tiny";
+        let event = json!({"metadata": {}, "involvedObject": {"kind": "StatefulSet", "name": "pgset"}, "message": message,
+            "reason": "FailedCreate", "lastTimestamp": "2026-11-24T12:00:00Z"});
+        refused.events = vec![serde_json::from_value(event).unwrap()];
+        let mut rollout = rollout();
+        let found = |step: &Step| step.events.iter().any(|event| matches!(event, Event::Found(_)));
+        let first = rollout.step(&refused, noon());
+        assert!(!found(&first) && first.wake_at == noon() + UNSETTLED);
+        assert!(found(&rollout.step(&refused, noon() + UNSETTLED)));
     }
 
     #[test]

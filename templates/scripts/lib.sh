@@ -68,6 +68,30 @@ stop_here() {
   exit "$code"
 }
 
+# Why nothing more can be written to the volume: it has no bytes, or no inodes, left. Nothing where it has both.
+why_full() {
+  # shellcheck disable=SC2046 # The columns: file system, size or inodes, used, free.
+  set -- $(df -Pk "$PGSET_DATA" | tail -n 1)
+  if [ "$4" -lt 1024 ]; then
+    echo "$PGSET_DATA is full: $(($4 / 1024)) of $(($2 / 1024)) MB are free"
+    return
+  fi
+  megabytes=$(($4 / 1024))
+  # A file system without a fixed number of inodes says 0 or "-".
+  # shellcheck disable=SC2046
+  set -- $(df -Pi "$PGSET_DATA" | tail -n 1)
+  [ "$2" != - ] && [ "$2" -gt 0 ] && [ "$4" -lt 16 ] || return 0
+  echo "$PGSET_DATA is full: $4 of $2 inodes are free, so it takes no more files, although $megabytes MB are free"
+} 2>/dev/null
+
+# The words of a program that failed, $1, and what is full where that is why.
+with_what_is_full() {
+  printf '%s' "$1"
+  case $1 in
+  *"No space left on device"*) full=$(why_full) && [ -z "$full" ] || printf ': %s' "$full" ;;
+  esac
+}
+
 # ---- talking to members ---------------------------------------------------------------------------------------------
 
 # A value in a libpq connection string.
@@ -157,6 +181,10 @@ find_primary() {
 no_primary() {
   if grep -q 'password authentication failed' "$PGSET_RUN/ask.err"; then
     printf 'a member refuses the password of the replication user "%s"\n' "$PGSET_REPLICATION_USER"
+  elif grep -q 'no pg_hba.conf entry\|pg_hba.conf rejects' "$PGSET_RUN/ask.err"; then
+    printf 'a member has no pg_hba.conf entry that lets the replication user "%s" in\n' "$PGSET_REPLICATION_USER"
+  elif grep -q 'is not permitted to log in\|permission denied to start WAL sender\|superuser or replication role' "$PGSET_RUN/ask.err"; then
+    printf 'a member does not let the replication user "%s" log in or replicate\n' "$PGSET_REPLICATION_USER"
   elif grep -q "could not translate host name \"$master_host\"" "$PGSET_RUN/ask.err"; then
     echo "DNS does not know $PGSET_MASTER_SERVICE"
   else

@@ -55,6 +55,8 @@ become_postgres() {
   primary=
   [ ! -e "$PGSET_RUN/primary" ] || read -r primary <"$PGSET_RUN/primary"
   [ -e "$PGSET_RUN/members" ] || hosts_now >/dev/null # For all_hosts.
+  full=$(why_full) # PostgreSQL's own words would not tell bytes from inodes.
+  [ -z "$full" ] || say "$full"
   phase "starting PostgreSQL as a $role"
   say "starting PostgreSQL $major as a $role"
   # From here on a signal could get lost, until PostgreSQL listens to them. So stop.sh leaves word first, then looks whether
@@ -163,16 +165,16 @@ initialise() {
   phase "initialising the database"
   say "initialising $PGDATA"
   # The collation is plain byte order, so that an image with another C library cannot corrupt an index.
-  # --no-sync: seal syncs, once.
+  # --no-sync: seal syncs, once. --no-clean: so that a volume that is full still is when it is looked at.
   set -- --username=postgres --pwfile="$PGSET_PASSWORDS/superuser" --auth=scram-sha-256 --data-checksums --encoding=UTF8 \
-    --locale=C --lc-ctype=C.UTF-8 --no-sync
+    --locale=C --lc-ctype=C.UTF-8 --no-sync --no-clean
   [ "$major" -lt 16 ] || set -- "$@" --set huge_pages=off
   initdb -D "$PGDATA.tmp" "$@" >"$PGSET_RUN/initdb.log" 2>&1 ||
-    stop_here 1 "initdb failed: $(sed -n 's/^initdb: error: //p; s/.*FATAL: *//p' "$PGSET_RUN/initdb.log" | head -n 1)"
+    stop_here 1 "initdb failed: $(with_what_is_full "$(sed -n 's/^initdb: error: //p; s/.*FATAL: *//p' "$PGSET_RUN/initdb.log" | head -n 1)")"
   # Single-user mode: quicker than a temporary server, and nobody can connect meanwhile.
   first_statements | postgres --single -D "$PGDATA.tmp" -c exit_on_error=on -c fsync=off -c huge_pages=off \
     -c log_min_error_statement=panic postgres >"$PGSET_RUN/initdb.log" 2>&1 ||
-    stop_here 1 "creating the users and the database failed: $(sed -n 's/.*FATAL: *//p' "$PGSET_RUN/initdb.log" | head -n 1)"
+    stop_here 1 "creating the users and the database failed: $(with_what_is_full "$(sed -n 's/.*FATAL: *//p; s/.*PANIC: *//p' "$PGSET_RUN/initdb.log" | head -n 1)")"
   seal
 }
 
@@ -266,11 +268,12 @@ clone_once() {
   say "cloning from $member_name"
   began=$(date +%s)
   # No -R, which would store the password; no slot, which would outlive the member and fill the primary's disk; no manifest,
-  # since nothing reads it. --no-sync: seal syncs, once.
-  set -- --checkpoint=fast --wal-method=stream --no-slot --no-sync --progress
+  # since nothing reads it. --no-sync: seal syncs, once. --no-clean: as for initdb.
+  set -- --checkpoint=fast --wal-method=stream --no-slot --no-sync --no-clean --progress
   [ "$major" -lt 13 ] || set -- "$@" --no-manifest
   if ! pg_basebackup -D "$PGDATA.tmp" -d "$(conninfo "$member_host" read-write)" "$@" >"$PGSET_RUN/clone.log" 2>&1; then
-    problem=$(sed -n 's/^pg_basebackup: [a-z]*: //p' "$PGSET_RUN/clone.log" | head -n 1)
+    problem=$(with_what_is_full "$(sed -n 's/^pg_basebackup: [a-z]*: //p' "$PGSET_RUN/clone.log" | head -n 1)")
+    rm -rf "$PGDATA.tmp"
     return 1
   fi
   : >"$PGDATA.tmp/standby.signal"
@@ -302,7 +305,7 @@ make_temporary_folder() {
 seal() {
   write_marker "$PGDATA.tmp"
   phase "writing the data folder to disk"
-  problem=$(initdb --sync-only -D "$PGDATA.tmp" 2>&1) || stop_here 1 "cannot write the data folder to disk: $(printf '%s\n' "$problem" | tail -n 1)"
+  problem=$(initdb --sync-only -D "$PGDATA.tmp" 2>&1) || stop_here 1 "cannot write the data folder to disk: $(with_what_is_full "$(printf '%s\n' "$problem" | tail -n 1)")"
   if [ -e "$PGDATA" ]; then
     aside=$PGDATA.stale-$(date -u +%Y%m%dT%H%M%SZ)
     [ ! -e "$aside" ] || stop_here 1 "$aside is there already"

@@ -4,9 +4,9 @@
 
 CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness terminated_early empty_member_0_clones
   identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover
-  retired_member wal_gone wal_gone_seen_late local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
+  retired_member wal_gone wal_gone_seen_late wal_gone_after_streaming local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
   older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
-  full_volume missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
+  full_volume volume_without_inodes refused_by_the_primary missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
   a_node_is_gone)
 # Those run beside them.
 SLOW_CASES=(killed dns_hangs)
@@ -456,6 +456,29 @@ wal_gone_seen_late() {
   expect restarts "$RESTARTS" 1
 }
 
+# A replica that has streamed keeps serving reads when it loses its WAL; restarting it is the way to a new clone.
+wal_gone_after_streaming() {
+  living_set
+  start_both
+  pod_sql 0 "ALTER ROLE $REPLICATION_USER NOLOGIN" -c 'SELECT pg_terminate_backend(pid) FROM pg_stat_replication' >/dev/null
+  wait_until 10 "the replica is refused" says_in_log 1 'is not permitted to log in'
+  write_much 0
+  pod_sql 0 "ALTER ROLE $REPLICATION_USER LOGIN"
+  wait_until 10 "the replica's log says so" says_in_log 1 'has already been removed'
+  pod_ready 1 || fail "a replica that has streamed stays ready: $OUT"
+  expect asides "$(asides 1)" 0
+  pod_sql 0 "INSERT INTO kept VALUES (2)"
+  pod_delete 1
+  pod_up 1
+  wait_ready 1
+  expect_match log "$(pod_log 1)" "*pgset-1 cannot follow pgset-0: the WAL it needs next is gone from pgset-0*"
+  expect_match log "$(pod_log 1)" "*pgset: the old folder stays as /pgdata/pgset-1.stale-*"
+  expect_streaming 1 0
+  expect "what was kept" "$(pod_sql 1 'SELECT array_agg(n ORDER BY n) FROM kept')" "{1,2}"
+  expect asides "$(asides 1)" 1
+  expect restarts "$RESTARTS" 0
+}
+
 # The replica has the WAL itself, it only has not applied it when it is killed: cloning would be a waste.
 local_wal_spares_a_clone() {
   living_set
@@ -664,6 +687,48 @@ full_volume() {
   pod_up 0
   expect_refusal 0 1 "initdb failed: *No space left on device*"
   umount "$(volume 0)"
+}
+
+# A volume that has room for bytes but not for files says which.
+volume_without_inodes() {
+  new_set
+  make_volume 0
+  mount -t tmpfs -o mode=0777,size=200m,nr_inodes=200 tmpfs "$(volume 0)"
+  pod_up 0
+  expect_refusal 0 1 "initdb failed: *No space left on device: /pgdata is full: * of 200 inodes are free, so it takes no more files, although * MB are free"
+  mount -o remount,nr_inodes=20000 "$(volume 0)"
+  pod_up 0
+  wait_ready 0
+  make_volume 1
+  mount -t tmpfs -o mode=0777,size=200m,nr_inodes=200 tmpfs "$(volume 1)"
+  pod_up 1
+  wait_until 20 "the readiness says so" not_ready_saying 1 'cloning from pgset-0 failed and is tried again: *No space left on device: /pgdata is full: * of 200 inodes are free*'
+  mount -o remount,nr_inodes=20000 "$(volume 1)"
+  wait_ready 1
+  expect_streaming 1 0
+  pod_delete 0
+  pod_delete 1
+  umount "$(volume 0)" "$(volume 1)"
+}
+
+# What a member answers to the replication user is said, and not only that nobody is the primary.
+refused_by_the_primary() {
+  living_set
+  start_both
+  pod_delete 1
+  rm -rf "$(folder 1)"
+  pod_sql 0 "ALTER ROLE $REPLICATION_USER NOLOGIN"
+  pod_up 1
+  expect_waiting 1 "pgset-1 has no data yet: waiting for the primary to clone it from: a member does not let the replication user \"$REPLICATION_USER\" log in or replicate"
+  pod_sql 0 "ALTER ROLE $REPLICATION_USER LOGIN NOREPLICATION"
+  expect_waiting 1 "pgset-1 has no data yet: waiting for the primary to clone it from: a member does not let the replication user \"$REPLICATION_USER\" log in or replicate"
+  sed -i '/replication/d' "$S/config/pg_hba.conf"
+  pod_sql 0 "ALTER ROLE $REPLICATION_USER REPLICATION" -c 'SELECT pg_reload_conf()' >/dev/null
+  expect_waiting 1 "pgset-1 has no data yet: waiting for the primary to clone it from: a member has no pg_hba.conf entry that lets the replication user \"$REPLICATION_USER\" in"
+  cp "$SCRIPTS/pg_hba.conf" "$S/config/pg_hba.conf"
+  pod_sql 0 'SELECT pg_reload_conf()' >/dev/null
+  wait_ready 1
+  expect_streaming 1 0
 }
 
 missing_secret() {

@@ -34,7 +34,7 @@ fn images_that_cannot_be_had() {
         &["does not exist", "--image"],
     );
     // The same set, mended: Kubernetes leaves the pods of the bad revision as they are, and pgset says what to do.
-    space.pgset(&["up", "--timeout", "4m"]).expect(3).says(&["PGS-POD-PINNED", "delete pod pgset-"]);
+    hopeless(&space, &[], "PGS-POD-PINNED", &["delete pod pgset-"]);
     space.kubectl(&["delete", "pod", "pgset-0", "pgset-1"]);
     space.pgset(&["wait"]).expect(0);
     let denied = Namespace::beside(&space, "denied");
@@ -96,7 +96,7 @@ fn host_directories_that_cannot_be_used() {
     std::fs::write(foreign.join("precious"), "data").unwrap();
     std::os::unix::fs::chown(&foreign, Some(999), Some(999)).unwrap();
     let up = ["--storage", "hostpath", "--host-path", directory.as_str()];
-    hopeless(&space, &up, "PGS-DATA-REFUSED", &["pgset-0 is not empty, but not a whole PostgreSQL data folder"]);
+    hopeless(&space, &up, "PGS-DATA-INCOMPLETE", &["pgset-0 is not empty, but not a whole PostgreSQL data folder"]);
     assert_eq!(std::fs::read_to_string(foreign.join("precious")).unwrap(), "data");
     space.pgset(&["down", "--yes"]).expect(0);
 
@@ -138,7 +138,12 @@ fn a_claim_that_nobody_provides_for_is_waited_for_and_named() {
     );
     let _class = ClusterObject::new("storageclass", &class, &manifest);
     let run = space.pgset(&["up", "--storage-class", &class, "--timeout", "25s"]);
-    run.expect(4).says(&["PGS-CLAIM-PENDING", "PersistentVolumeClaim pgdata-pgset-0", "is not healthy after"]);
+    run.expect(4).says(&[
+        "PGS-PROVISIONER-SILENT",
+        "PersistentVolumeClaim pgdata-pgset-0",
+        "provisioner example.com/silent",
+        "is not healthy after",
+    ]);
 }
 
 #[test]

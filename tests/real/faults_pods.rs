@@ -94,7 +94,7 @@ fn data_folders_of_another_making_are_left_as_they_are() {
     let version = fs::read_to_string(folder.join("PG_VERSION")).unwrap();
     fs::write(folder.join("PG_VERSION"), "11\n").unwrap();
     let words = ["/pgdata/pgset-0 is of PostgreSQL 11, but the image has PostgreSQL", "nothing was touched"];
-    hopeless(&space, &up, "PGS-DATA-REFUSED", &words);
+    hopeless(&space, &up, "PGS-DATA-OTHER-MAJOR", &words);
     assert_eq!(fs::read_to_string(folder.join("PG_VERSION")).unwrap(), "11\n");
 
     // Everything is put back, and nothing was lost on the way.

@@ -8,6 +8,8 @@
 mod faults;
 mod faults_access;
 mod faults_pods;
+mod findings_postgres;
+mod findings_storage;
 mod harness;
 mod lifecycle;
 mod up;

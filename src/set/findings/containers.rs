@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
+use super::super::Observation;
 use super::super::observation::PodReading;
+use super::data;
 use super::revision::speaks;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
@@ -100,7 +102,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     let denied = lines.iter().any(|line| line.contains("Permission denied") || line.contains("Read-only file system"));
     let logs = format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace);
 
-    let finding = if ended.reason.as_deref() == Some("OOMKilled") {
+    let of_data = data::of_death(seen, pod, script, lines, looping);
+    let finding = if let Some(of_data) = of_data {
+        of_data
+    } else if ended.reason.as_deref() == Some("OOMKilled") {
         about(
             "PGS-OOM-KILLED",
             looping,
@@ -120,7 +125,7 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         )
     } else if code == NOT_WRITABLE || denied {
         about("PGS-DATA-NOT-WRITABLE", Severity::Fatal, in_its_words("the member may not write to its volume"))
-            .fix(make_writable(pod, script))
+            .fix(make_writable(seen, pod, script))
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -152,12 +157,14 @@ fn postgres_says(lines: &[String]) -> Option<&str> {
 }
 
 /// What makes a member's volume its own; the start script's sentence says which uid it runs as and what it met.
-fn make_writable(pod: &str, script: Option<&str>) -> String {
+fn make_writable(seen: &Observation, pod: &str, script: Option<&str>) -> String {
     let words = script.unwrap_or_default();
     let uid = words.rsplit_once("as uid ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
     let uid: String = uid.unwrap_or_else(|| "UID".to_owned());
     if words.contains("belongs to uid") {
         format!("in the directory behind the volume: chown -R {uid} {pod}")
+    } else if let Some(on_server) = data::open_on_server(seen, pod, &uid) {
+        on_server
     } else {
         format!("on the directory behind the volume: chown {uid} DIR, or chmod 777 DIR as the 2017 example did")
     }
@@ -213,6 +220,36 @@ pub(super) const CATALOGUE: &[Entry] = &[
         meaning: "PostgreSQL's user may not write to the member's volume.",
         known_by: "The start script ended with exit code 77, or its log has Permission denied or Read-only file system.",
         fix: "Change the owner or mode of the directory behind the volume.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-DATA-OTHER-MAJOR",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the data folder is of another major version",
+        meaning: "The member's folder was made by another major version of PostgreSQL than the image has. Nothing was touched.",
+        known_by: "The start script compared PG_VERSION with the image.",
+        fix: "Use an image of the folder's version, or move the data with a dump.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-DATA-INCOMPLETE",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the data folder is half-made",
+        meaning: "The member's folder is not empty, but not a whole data folder either. Nothing was touched.",
+        known_by: "The start script found no PG_VERSION or no control file.",
+        fix: "Move the folder aside; the member then clones or initialises.",
+        doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-VOLUME-READ-ONLY",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "the volume can only be read",
+        meaning: "The file system behind the member's volume is mounted or exported read-only.",
+        known_by: "Read-only file system, in the member's log.",
+        fix: "Export it for writing, or mend the file system on the node.",
         doubt: "None known.",
     },
     Entry {
@@ -285,7 +322,12 @@ mod tests {
                 "chown 70 DIR, or chmod 777 DIR",
             ),
             (78, "there is no password \"user\" in the Secret", "PGS-SECRET-MISSING", "edit secret pgset-passwords"),
-            (78, "/pgdata/pgset-0 is of PostgreSQL 15", "PGS-DATA-REFUSED", "nothing was touched"),
+            (
+                78,
+                "the control file of /pgdata/pgset-0 cannot be read: it is damaged",
+                "PGS-DATA-REFUSED",
+                "nothing was touched",
+            ),
             (79, "pgset-1 is the primary already, on timeline 2", "PGS-SECOND-PRIMARY", "decide which"),
         ] {
             let terminated = json!({"exitCode": exit_code, "reason": "Error", "message": format!("{words}\n")});
@@ -305,9 +347,9 @@ mod tests {
         let banana = &found(2, 1, "Error", &log)[0];
         let summary = "the member's container ended with exit code 1: invalid value for parameter \"max_connections\": \"banana\"";
         assert_eq!((banana.code, banana.summary.as_str()), ("PGS-CRASH-LOOP", summary));
-        let full =
-            &found(2, 1, "Error", &["x PANIC:  could not write to file: No space left on device", "x LOG:  bye"])[0];
-        assert!(full.summary.ends_with("exit code 1: could not write to file: No space left on device"), "{full:?}");
+        let broken =
+            &found(2, 1, "Error", &["x PANIC:  could not write to file: Input/output error", "x LOG:  bye"])[0];
+        assert!(broken.summary.ends_with("exit code 1: could not write to file: Input/output error"), "{broken:?}");
         let silent = &found(2, 137, "Error", &["pgset: starting PostgreSQL 17 as a primary"])[0];
         assert_eq!(silent.summary, "the member's container ended with exit code 137");
     }

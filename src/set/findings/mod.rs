@@ -7,17 +7,22 @@ mod admission;
 pub mod catalogue;
 mod containers;
 mod control;
+mod data;
 mod fold;
 mod images;
+mod mounts;
 mod network;
 mod nodes;
 mod postgres;
 mod readiness;
 mod references;
+mod replication;
 mod revision;
 mod scheduling;
+mod services;
 mod storage;
 mod terminating;
+mod upkeep;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +32,8 @@ use serde::{Deserialize, Serialize};
 
 pub use admission::refused;
 pub use catalogue::{Depth, Entry};
+pub(super) use data::of_volume;
+pub use replication::far_behind;
 
 use super::health;
 use super::mask;
@@ -213,6 +220,7 @@ const FAMILIES: &[Family] = &[
     Family { findings: admission::findings, catalogue: admission::CATALOGUE, of_pods: false },
     Family { findings: scheduling::findings, catalogue: scheduling::CATALOGUE, of_pods: false },
     Family { findings: storage::findings, catalogue: storage::CATALOGUE, of_pods: false },
+    Family { findings: mounts::findings, catalogue: mounts::CATALOGUE, of_pods: false },
     Family { findings: references::findings, catalogue: references::CATALOGUE, of_pods: false },
     Family { findings: terminating::findings, catalogue: terminating::CATALOGUE, of_pods: false },
     Family { findings: revision::findings, catalogue: revision::CATALOGUE, of_pods: true },
@@ -220,6 +228,9 @@ const FAMILIES: &[Family] = &[
     Family { findings: containers::findings, catalogue: containers::CATALOGUE, of_pods: true },
     Family { findings: readiness::findings, catalogue: readiness::CATALOGUE, of_pods: true },
     Family { findings: postgres::findings, catalogue: postgres::CATALOGUE, of_pods: false },
+    Family { findings: replication::findings, catalogue: replication::CATALOGUE, of_pods: false },
+    Family { findings: services::findings, catalogue: services::CATALOGUE, of_pods: false },
+    Family { findings: upkeep::findings, catalogue: upkeep::CATALOGUE, of_pods: false },
 ];
 
 /// Everything wrong with the set: one finding a cause, with every object it was met on and the symptoms it explains; the

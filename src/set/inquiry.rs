@@ -1,0 +1,287 @@
+//! What else to ask about a set that does not become healthy, and how often: volumes, Services, logs of members that run.
+//!
+//! A set that comes up as it should is never asked about any of it: each question costs a request, and some a right that
+//! not every user has. Like the rollout a state machine without a clock or client.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+
+use super::findings;
+use super::health::{self, Unmet};
+use super::observation::{Answer, Observation, PodReading};
+
+/// A replica that has been streaming is soon streaming again: a lost connection is made anew every second.
+const REJOINING: SignedDuration = SignedDuration::from_secs(5);
+
+/// On a quiet machine a member initialises, or clones and starts, within this time.
+const STARTING: SignedDuration = SignedDuration::from_secs(10);
+
+/// The binder and the provisioners have seen a new claim by then.
+const BINDING: SignedDuration = SignedDuration::from_secs(3);
+
+/// A volume of the cluster's own is mounted by then; one on a network file system whose server does not answer is silent
+/// for minutes.
+const MOUNTING: SignedDuration = SignedDuration::from_secs(15);
+
+/// The endpoint controllers follow within a second or two.
+const ENDPOINTS: SignedDuration = SignedDuration::from_secs(5);
+
+/// How often an answer is brought up to date.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// Something to ask about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// PersistentVolumes and StorageClasses.
+    Volumes,
+    Services,
+    /// The log of a container that runs.
+    Log(String),
+    /// PostgreSQL in a container whose probes have not succeeded yet.
+    Member(String),
+}
+
+/// What is asked for a while, and what was asked when.
+#[derive(Debug, Default)]
+pub struct Inquiry {
+    wanted_since: BTreeMap<Question, Timestamp>,
+    asked: BTreeMap<Question, Timestamp>,
+    /// The restarts a member had when it was seen to be late: a new container is late anew.
+    restarts: BTreeMap<String, i32>,
+}
+
+impl Inquiry {
+    /// What to ask now. Notes in the observation since when a member is late, and drops what was learned about those that
+    /// are not late any more.
+    pub fn next(&mut self, seen: &mut Observation, now: Timestamp) -> Vec<Question> {
+        self.note_late(seen, now);
+        let wanted = wanted(seen);
+        self.wanted_since.retain(|question, _| wanted.contains_key(question));
+        let mut due = Vec::new();
+        for (question, patience) in wanted {
+            let since = *self.wanted_since.entry(question.clone()).or_insert(now);
+            let again = self.asked.get(&question).is_none_or(|asked| now.duration_since(*asked) >= AGAIN);
+            if now.duration_since(since) >= patience && again {
+                self.asked.insert(question.clone(), now);
+                due.push(question);
+            }
+        }
+        due
+    }
+
+    /// When time alone makes a question due.
+    #[must_use]
+    pub fn wake_at(&self, seen: &Observation, now: Timestamp) -> Option<Timestamp> {
+        let due = wanted(seen).into_iter().filter_map(|(question, patience)| {
+            let first = self.wanted_since.get(&question)?.checked_add(patience).ok()?;
+            Some(
+                self.asked
+                    .get(&question)
+                    .and_then(|asked| asked.checked_add(AGAIN).ok())
+                    .map_or(first, |a| a.max(first)),
+            )
+        });
+        due.map(|at| at.max(now)).min()
+    }
+
+    fn note_late(&mut self, seen: &mut Observation, now: Timestamp) {
+        let late: BTreeMap<String, i32> =
+            seen.pods.iter().filter(|pod| is_late(seen, pod)).map(|pod| (name(pod), pod.restarts())).collect();
+        let restarts = &self.restarts;
+        let still = |member: &String| late.contains_key(member) && late.get(member) == restarts.get(member);
+        seen.late_since.retain(|member, _| still(member));
+        seen.running_logs.retain(|member, _| still(member));
+        for member in late.keys() {
+            seen.late_since.entry(member.clone()).or_insert(now);
+        }
+        self.restarts = late;
+    }
+}
+
+/// Everything there is to ask about a set that is looked at once.
+#[must_use]
+pub fn everything(seen: &Observation) -> Vec<Question> {
+    wanted(seen).into_keys().collect()
+}
+
+/// What PostgreSQL is not heard to say: that a member whose probes have not succeeded yet does not listen goes without
+/// saying.
+pub fn forget_silence(seen: &mut Observation) {
+    let started: BTreeSet<String> = seen.pods.iter().filter(|pod| pod.has_started()).map(name).collect();
+    let means_nothing = |member: &String, answer: &Answer| match answer {
+        Answer::Silent(reason) => !started.contains(member) && !tells(reason),
+        Answer::Answered(_) => false,
+    };
+    seen.answers.retain(|member, answer| !means_nothing(member, answer));
+}
+
+/// Whether a refusal says more than that nobody listens yet.
+fn tells(reason: &str) -> bool {
+    ["password authentication failed", "too many clients", "connection slots"]
+        .iter()
+        .any(|words| reason.contains(words))
+}
+
+/// The questions that an observation raises, each with how long it has to do so before it is asked.
+fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
+    let mut wanted = BTreeMap::new();
+    if seen.claims.iter().any(|claim| is_stuck(seen, claim)) {
+        wanted.insert(Question::Volumes, BINDING);
+    } else if seen.pods.iter().any(findings::of_volume) {
+        wanted.insert(Question::Volumes, SignedDuration::ZERO);
+    } else if seen.pods.iter().any(|pod| is_mounting(seen, pod)) {
+        wanted.insert(Question::Volumes, MOUNTING);
+    }
+    let unmet = health::health(seen).unmet;
+    if !unmet.is_empty() && unmet.iter().all(|unmet| matches!(unmet, Unmet::Endpoints { .. })) {
+        wanted.insert(Question::Services, ENDPOINTS);
+    }
+    for pod in seen.pods.iter().filter(|pod| is_late(seen, pod)) {
+        let patience = if pod.has_started() { REJOINING } else { STARTING };
+        wanted.insert(Question::Log(name(pod)), patience);
+        if !pod.has_started() {
+            wanted.insert(Question::Member(name(pod)), patience);
+        }
+    }
+    wanted
+}
+
+fn name(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+/// A member that runs and neither is a primary nor streams.
+fn is_late(seen: &Observation, pod: &Pod) -> bool {
+    if pod.is_terminating() || !pod.is_running() {
+        return false;
+    }
+    let streams = |receiver: &super::observation::WalReceiver| receiver.status == "streaming";
+    match seen.server(&name(pod)) {
+        Some(server) if server.in_recovery => !server.wal_receiver.as_ref().is_some_and(streams),
+        Some(_) => false,
+        None => !pod.has_started(),
+    }
+}
+
+/// A claim that somebody has said cannot be bound as things are.
+fn is_stuck(seen: &Observation, claim: &PersistentVolumeClaim) -> bool {
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let newest = seen.events_of("PersistentVolumeClaim", name).last().and_then(|event| event.reason.as_deref());
+    let stuck = ["FailedBinding", "ProvisioningFailed", "VolumeMismatch", "ClaimMisbound"];
+    matches!(phase, None | Some("Pending")) && newest.is_some_and(|reason| stuck.contains(&reason))
+}
+
+/// A pod that has a node but whose container is still being created, and not for want of its image.
+pub(super) fn is_mounting(seen: &Observation, pod: &Pod) -> bool {
+    let newest = seen.events_of("Pod", pod.metadata.name.as_deref().unwrap_or_default()).last();
+    if newest.and_then(|event| event.reason.as_deref()) == Some("Pulling") {
+        return false;
+    }
+    let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let waiting = pod.container().and_then(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    scheduled && !pod.is_terminating() && matches!(waiting, Some("ContainerCreating" | "PodInitializing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::observation::Server;
+    use super::*;
+
+    fn noon() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        noon() + SignedDuration::from_secs(seconds)
+    }
+
+    fn pod(name: &str, started: bool, state: Value) -> Value {
+        json!({
+            "metadata": {"name": name}, "spec": {"nodeName": "node1", "containers": []},
+            "status": {"containerStatuses": [{"name": "pgset", "image": "", "imageID": "", "ready": started,
+                "started": started, "restartCount": 0, "state": state}]},
+        })
+    }
+
+    fn seen(pods: Value) -> Observation {
+        serde_json::from_value(json!({
+            "name": "pgset", "namespace": "default", "pods": pods,
+            "statefulSet": {"metadata": {"name": "pgset"}, "spec": {"replicas": 2, "selector": {}, "template": {}}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_member_that_starts_is_asked_about_only_when_it_takes_long() {
+        let mut starting = seen(json!([pod("pgset-1", false, json!({"running": {}}))]));
+        let mut inquiry = Inquiry::default();
+        assert_eq!(inquiry.next(&mut starting, noon()), []);
+        assert_eq!(inquiry.wake_at(&starting, noon()), Some(after(10)));
+        assert_eq!(inquiry.next(&mut starting, after(9)), []);
+        let both = [Question::Log("pgset-1".to_owned()), Question::Member("pgset-1".to_owned())];
+        assert_eq!(inquiry.next(&mut starting, after(10)), both);
+        assert_eq!(starting.late_since["pgset-1"], noon());
+        // And then not all the time.
+        assert_eq!(inquiry.next(&mut starting, after(14)), []);
+        assert_eq!(inquiry.next(&mut starting, after(15)), both);
+    }
+
+    #[test]
+    fn what_was_learned_of_a_container_is_forgotten_with_it() {
+        let mut late = seen(json!([pod("pgset-1", false, json!({"running": {}}))]));
+        let mut inquiry = Inquiry::default();
+        inquiry.next(&mut late, noon());
+        late.running_logs.insert("pgset-1".to_owned(), vec!["x".to_owned()]);
+        inquiry.next(&mut late, after(1));
+        assert_eq!(late.running_logs.len(), 1);
+        late.pods[0].status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].restart_count = 1;
+        inquiry.next(&mut late, after(2));
+        assert_eq!((late.running_logs.len(), late.late_since["pgset-1"]), (0, after(2)));
+    }
+
+    #[test]
+    fn a_replica_that_streams_and_a_primary_are_never_late() {
+        let mut fine = seen(json!([pod("pgset-0", true, json!({"running": {}}))]));
+        let primary = Server { in_recovery: false, ..Server::default() };
+        fine.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::new(primary)));
+        assert!(everything(&fine).is_empty());
+        let replica = Server { in_recovery: true, ..Server::default() };
+        fine.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::new(replica)));
+        assert_eq!(everything(&fine), [Question::Log("pgset-0".to_owned())]);
+    }
+
+    #[test]
+    fn volumes_are_asked_for_only_when_a_claim_is_stuck_or_a_mount_takes_long() {
+        let mut creating = seen(json!([pod("pgset-0", false, json!({"waiting": {"reason": "ContainerCreating"}}))]));
+        let mut inquiry = Inquiry::default();
+        assert_eq!(inquiry.next(&mut creating, noon()), []);
+        assert_eq!(inquiry.next(&mut creating, after(14)), []);
+        assert_eq!(inquiry.next(&mut creating, after(15)), [Question::Volumes]);
+        let mut pending = seen(json!([]));
+        let claim = json!({"metadata": {"name": "data"}, "status": {"phase": "Pending"}});
+        pending.claims = vec![serde_json::from_value(claim).unwrap()];
+        assert!(everything(&pending).is_empty());
+        let object = json!({"kind": "PersistentVolumeClaim", "name": "data"});
+        let event = json!({"metadata": {}, "involvedObject": object, "reason": "FailedBinding"});
+        pending.events = vec![serde_json::from_value(event).unwrap()];
+        let mut inquiry = Inquiry::default();
+        assert_eq!(inquiry.next(&mut pending, noon()), []);
+        assert_eq!(inquiry.next(&mut pending, after(3)), [Question::Volumes]);
+    }
+
+    #[test]
+    fn nobody_listens_yet_is_no_answer_but_a_refused_password_is() {
+        let mut starting = seen(json!([pod("pgset-1", false, json!({"running": {}}))]));
+        starting.answers.insert("pgset-1".to_owned(), Answer::Silent("Connection refused".to_owned()));
+        forget_silence(&mut starting);
+        assert!(starting.answers.is_empty());
+        starting.answers.insert("pgset-1".to_owned(), Answer::Silent("password authentication failed".to_owned()));
+        forget_silence(&mut starting);
+        assert_eq!(starting.answers.len(), 1);
+    }
+}
