@@ -44,6 +44,7 @@ Exit codes:
   2    the command line, the environment or the settings file is wrong
   3    the set is unhealthy, or cannot become healthy
   4    timed out
+  5    something differs (diff)
   6    refused: a guard, or a question that nobody could answer
   130  interrupted"
 )]
@@ -117,6 +118,11 @@ pub enum Command {
     Render(RenderArgs),
     /// Wait until the set is healthy, as `up` does, and change nothing
     Wait(WaitArgs),
+    /// Show what `up` would change, and how: at once, by restarts, or by making the StatefulSet anew
+    ///
+    /// Asks the API server (server-side dry run) and changes nothing. Passwords are never shown. Exit code 0: nothing
+    /// differs, 5: something does.
+    Diff(DiffArgs),
     /// Show every setting, its value and where it came from
     Settings(SettingsArgs),
 }
@@ -126,11 +132,15 @@ pub enum Command {
 Examples:
   pgset up
   pgset up --replicas 3 --size 20Gi --storage-class fast
+  pgset up --memory 2Gi --dry-run
   pgset up --image docker.io/library/postgres:17-alpine --memory 2Gi
   pgset up --storage nfs --nfs-server 10.0.0.5 --nfs-path /nfsfileshare
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
+    /// Check everything and show what would be changed, as `diff` does; change nothing. Exit code 0 when it could be done
+    #[arg(long)]
+    pub dry_run: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
@@ -208,6 +218,20 @@ pub struct WaitArgs {
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset diff --memory 2Gi
+  pgset diff -f production.yaml -o json
+  pgset diff --size 20Gi | less -R")]
+pub struct DiffArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
 }
 
 #[derive(Args, Clone, Debug)]

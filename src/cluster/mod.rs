@@ -11,6 +11,7 @@ mod look;
 mod member;
 mod preflight;
 mod secret;
+mod storage;
 mod tunnel;
 mod watch;
 
@@ -23,5 +24,6 @@ pub use look::{look, look_at_events, sets_named, volumes_of_sets_named};
 pub use member::Members;
 pub use preflight::{Need, Problem, preflight};
 pub use secret::SetSecret;
+pub use storage::{Classes, claims_of, grow_claim};
 pub use tunnel::tunnel;
 pub use watch::Watch;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
+use super::home::way_back;
 use super::state;
 use crate::cli::{DownArgs, ResultFormat};
 use crate::cluster::{Applier, Cleaner, Cluster, Deleter, Watch, look, sets_named};
@@ -106,13 +107,16 @@ impl Removal<'_> {
             "interrupted: what is deleted stays deleted, the rest is as it was",
             format!("go on: {}", self.app.command("down", self.names)),
         );
+        // Read before anything goes: afterwards only the claims would tell.
+        let way_back =
+            if self.delete_data { String::new() } else { way_back(self.app, self.cluster, self.names, &seen).await? };
         let mut deleted = Vec::new();
         self.stateful_set_and_pods(&mut objects, &mut deleted).await?;
         self.all(&objects, &mut deleted).await?;
         if self.delete_data {
             self.data(&storage, &seen, &known, &mut deleted).await?;
         }
-        self.report(output, deleted, stays)
+        self.report(output, deleted, stays, &way_back)
     }
 
     async fn nothing(&self, storage: &Storage) -> Outcome {
@@ -378,15 +382,13 @@ impl Removal<'_> {
         Ok(())
     }
 
-    fn report(&self, output: ResultFormat, deleted: Vec<String>, stays: Vec<String>) -> Outcome {
+    fn report(&self, output: ResultFormat, deleted: Vec<String>, stays: Vec<String>, way_back: &str) -> Outcome {
         let (name, namespace) = (self.names.set().to_owned(), self.names.namespace().to_owned());
         if output == ResultFormat::Text {
             let data = if self.delete_data { "its data is deleted" } else { "its data stays" };
             self.app.ui.data(&format!("{name} is gone from namespace {namespace}; {data}\n"))?;
             if !self.delete_data {
-                self.app
-                    .ui
-                    .hint(&format!("bring it back with everything in it: {}", self.app.command("up", self.names)));
+                self.app.ui.hint(&format!("bring it back with everything in it: {way_back}"));
             }
             return Ok(());
         }

@@ -187,6 +187,11 @@ impl Followed {
                     format!("{set} in namespace {namespace} is not healthy after {waited}: {missing}"),
                 );
                 let failure = failure.hint(format!("wait on: {} --timeout 1h", app.command("wait", names)));
+                // A fix without what it is for would only puzzle.
+                let failure = match findings.first() {
+                    Some(finding) => failure.hint(format!("{}: {}", finding.object, finding.summary)),
+                    None => failure,
+                };
                 Err(with_fixes(failure, findings))
             }
         }

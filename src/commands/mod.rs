@@ -2,8 +2,10 @@
 
 mod app;
 mod ask;
+mod diff;
 mod down;
 mod follow;
+mod home;
 mod passwords;
 pub mod render;
 mod result;
@@ -48,6 +50,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Up(args) => up::run(app, args).await,
         Command::Status(args) => status::run(app, args).await,
         Command::Scale(args) => scale::run(app, args).await,
+        Command::Diff(args) => diff::run(app, args).await,
         Command::Down(args) => down::run(app, args).await,
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,

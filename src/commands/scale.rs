@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::app::{App, patience};
+use super::app::App;
 use super::ask::Asker;
-use super::follow::Follower;
-use super::result::{Finish, finish};
+use super::result::{Settle, settle};
 use super::state;
 use super::status::no_such_set;
 use crate::cli::ScaleArgs;
@@ -27,7 +26,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
-    let Some(current) = seen.wanted() else { return Err(no_such_set(&cluster, &names).await) };
+    let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
     let wanted = args.replicas.get();
     let mut changes = Vec::new();
     if i32::from(wanted) == current {
@@ -50,17 +49,17 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         "interrupted: nothing is undone, and the set goes on by itself",
         format!("wait for it: {}", app.command("wait", &names)),
     );
-    let follower = Follower {
+    settle(Settle {
         app,
         cluster: &cluster,
         names: &names,
-        since: app.started,
-        timeout: patience(target.timeout),
+        timeout: target.timeout,
         secret: None,
-    };
-    let followed = follower.follow().await?;
-    let (cluster, names, followed) = (&cluster, &names, &followed);
-    finish(Finish { app, cluster, names, followed, command: "scale", output: args.output, changes }).await
+        command: "scale",
+        output: args.output,
+        changes,
+    })
+    .await
 }
 
 async fn ask(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcome {

@@ -22,6 +22,18 @@ pub async fn write(cluster: &Cluster, names: &Names, state: &State) -> Result<()
     Applier::new(cluster).apply(&state.config_map(names)).await.map(|_| ())
 }
 
+/// Notes how many members the set has, for the time in which no StatefulSet says so.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn remember_replicas(cluster: &Cluster, names: &Names, replicas: u8) -> Result<(), ApiFailure> {
+    let known = read(cluster, names).await?;
+    if known.replicas == Some(replicas) {
+        return Ok(());
+    }
+    write(cluster, names, &State { replicas: Some(replicas), ..known }).await
+}
+
 /// Notes what a healthy set is: its system identifier, and the image and uid that can read its data.
 ///
 /// # Errors

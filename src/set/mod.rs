@@ -4,6 +4,7 @@
 
 pub mod findings;
 pub mod health;
+pub mod home;
 mod lsn;
 pub mod observation;
 pub mod phase;

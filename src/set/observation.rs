@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -28,6 +29,14 @@ pub struct Observation {
     /// What PostgreSQL said, by member.
     pub answers: BTreeMap<String, Answer>,
     pub asking: Asking,
+}
+
+/// When an event happened last.
+#[must_use]
+pub fn happened(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let micro = series.or(event.event_time.as_ref()).map(|time| time.0);
+    micro.max(event.last_timestamp.as_ref().map(|time| time.0))
 }
 
 /// Whether PostgreSQL can be asked at all.

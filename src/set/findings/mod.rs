@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
 use super::health;
-use super::observation::Observation;
+use super::observation::{Observation, happened};
 
 /// One thing that is wrong or late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -139,13 +139,6 @@ impl Asked<'_> {
     fn counts_from(&self, event: &Event) -> Option<Timestamp> {
         happened(event).max(self.since)
     }
-}
-
-/// When an event happened last.
-fn happened(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
-    let micro = series.or(event.event_time.as_ref()).map(|time| time.0);
-    micro.max(event.last_timestamp.as_ref().map(|time| time.0))
 }
 
 /// When an event happened first.
