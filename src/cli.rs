@@ -114,6 +114,18 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Remove the set after asking; the data stays unless --delete-data is given
     Down(DownArgs),
+    /// Restart members one after another, each healthy again before the next, the primary last
+    ///
+    /// Pods are deleted in order and never by force: PostgreSQL shuts down, and the StatefulSet makes the pod again on the
+    /// same data. Only a healthy set is restarted as a whole; a single member whenever asked for.
+    Restart(RestartArgs),
+    /// Stop all members; data, Services and the number of members are kept for `start`
+    ///
+    /// The replicas stop first, then the primary, which writes a checkpoint before. Replicas with a lower number than the
+    /// primary's stop at the same time as it.
+    Stop(StopArgs),
+    /// Start a stopped set with as many members as it had, and wait until it is healthy
+    Start(StartArgs),
     /// Write the manifests to stdout; needs no cluster
     Render(RenderArgs),
     /// Wait until the set is healthy, as `up` does, and change nothing
@@ -215,6 +227,43 @@ Examples:
   pgset wait
   pgset wait --timeout 1h")]
 pub struct WaitArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset restart
+  pgset restart --member 1
+  pgset restart --member pgset-0 --yes")]
+pub struct RestartArgs {
+    /// Only this member: its number or its name
+    #[arg(long, value_name = "MEMBER")]
+    pub member: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset stop
+  pgset stop -n db --name orders")]
+pub struct StopArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset start
+  pgset start --timeout 1h")]
+pub struct StartArgs {
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,

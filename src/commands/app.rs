@@ -79,6 +79,12 @@ impl App {
         }
     }
 
+    /// How long this run has taken so far.
+    #[must_use]
+    pub fn waited_ms(&self) -> u64 {
+        u64::try_from(Timestamp::now().duration_since(self.started).as_millis()).unwrap_or(0)
+    }
+
     /// A command line for the same set, for hints.
     #[must_use]
     pub fn command(&self, verb: &str, names: &Names) -> String {

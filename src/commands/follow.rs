@@ -173,10 +173,8 @@ impl Followed {
             Verdict::Healthy | Verdict::Continue => Ok(()),
             Verdict::Failed(findings) => {
                 let cause = findings.first().map(|finding| finding.summary.clone()).unwrap_or_default();
-                let failure = Failure::new(
-                    Kind::Unhealthy,
-                    format!("{set} in namespace {namespace} cannot become healthy: {cause}"),
-                );
+                let end = if self.view.is_stopped() { "is not healthy" } else { "cannot become healthy" };
+                let failure = Failure::new(Kind::Unhealthy, format!("{set} in namespace {namespace} {end}: {cause}"));
                 Ok::<(), Failure>(()).and(Err(with_fixes(failure, findings)))
             }
             Verdict::TimedOut(findings) => {

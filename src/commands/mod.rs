@@ -5,14 +5,17 @@ mod ask;
 mod diff;
 mod down;
 mod follow;
+mod gone;
 mod home;
 mod passwords;
 pub mod render;
+mod restart;
 mod result;
 mod scale;
 pub mod settings;
 mod state;
 mod status;
+mod stop;
 mod up;
 mod wait;
 
@@ -52,6 +55,9 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Scale(args) => scale::run(app, args).await,
         Command::Diff(args) => diff::run(app, args).await,
         Command::Down(args) => down::run(app, args).await,
+        Command::Restart(args) => restart::run(app, args).await,
+        Command::Stop(args) => stop::stop(app, args).await,
+        Command::Start(args) => stop::start(app, args).await,
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),

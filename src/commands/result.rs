@@ -23,7 +23,7 @@ pub struct ResultView<'a> {
     pub api_version: &'static str,
     pub kind: &'static str,
     pub command: &'a str,
-    /// `healthy`, `failed` or `timedOut`.
+    /// `healthy`, `failed`, `timedOut`, or `stopped` where that was asked for.
     pub outcome: &'static str,
     pub waited_ms: u64,
     pub changes: Vec<String>,
@@ -55,18 +55,21 @@ pub async fn settle(change: Settle<'_>) -> Outcome {
 }
 
 /// A wait's end.
-struct Finish<'a> {
-    app: &'a App,
-    cluster: &'a Cluster,
-    names: &'a Names,
-    followed: &'a Followed,
-    command: &'a str,
-    output: ResultFormat,
-    changes: Vec<String>,
+pub struct Finish<'a> {
+    pub app: &'a App,
+    pub cluster: &'a Cluster,
+    pub names: &'a Names,
+    pub followed: &'a Followed,
+    pub command: &'a str,
+    pub output: ResultFormat,
+    pub changes: Vec<String>,
 }
 
 /// Notes a healthy set's identity, reports, and turns the verdict into the exit code.
-async fn finish(end: Finish<'_>) -> Outcome {
+///
+/// # Errors
+/// The set failed or the time is over.
+pub async fn finish(end: Finish<'_>) -> Outcome {
     let Finish { app, cluster, names, followed, command, output, changes } = end;
     let healthy = matches!(followed.verdict, Verdict::Healthy);
     if healthy && followed.view.word == Word::PostgreSQL {

@@ -34,6 +34,18 @@ pub async fn remember_replicas(cluster: &Cluster, names: &Names, replicas: u8) -
     write(cluster, names, &State { replicas: Some(replicas), ..known }).await
 }
 
+/// The StatefulSet says it again.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn forget_replicas(cluster: &Cluster, names: &Names) -> Result<(), ApiFailure> {
+    let known = read(cluster, names).await?;
+    if known.replicas.is_none() {
+        return Ok(());
+    }
+    write(cluster, names, &State { replicas: None, ..known }).await
+}
+
 /// Notes what a healthy set is: its system identifier, and the image and uid that can read its data.
 ///
 /// # Errors

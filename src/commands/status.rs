@@ -89,7 +89,8 @@ fn verdict(view: &StatusView) -> Outcome {
     if view.healthy {
         return Ok(());
     }
-    Err(Failure::new(Kind::Unhealthy, format!("{} in namespace {} is not healthy", view.name, view.namespace)))
+    let how = if view.is_stopped() { "stopped" } else { "not healthy" };
+    Err(Failure::new(Kind::Unhealthy, format!("{} in namespace {} is {how}", view.name, view.namespace)))
 }
 
 /// Shows the set again at every change until interrupted.

@@ -7,6 +7,7 @@ pub mod health;
 pub mod home;
 mod lsn;
 pub mod observation;
+pub mod order;
 pub mod phase;
 pub mod plan;
 pub mod rollout;

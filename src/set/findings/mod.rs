@@ -10,6 +10,7 @@ mod postgres;
 mod references;
 mod revision;
 mod scheduling;
+mod stopped;
 mod storage;
 
 use std::collections::BTreeSet;
@@ -116,8 +117,14 @@ impl Finding {
 #[must_use]
 pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let asked = Asked { seen, since };
-    let of_the_set =
-        [admission::findings, scheduling::findings, storage::findings, references::findings, postgres::findings];
+    let of_the_set = [
+        stopped::findings,
+        admission::findings,
+        scheduling::findings,
+        storage::findings,
+        references::findings,
+        postgres::findings,
+    ];
     let of_containers = [revision::findings, images::findings, containers::findings];
     let observed = seen.stateful_set.as_ref().is_some_and(health::is_observed);
     let containers = of_containers.iter().filter(|_| observed);
