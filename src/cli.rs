@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Replicas;
 
@@ -71,6 +71,12 @@ pub struct Common {
     /// Kubeconfig file [env: KUBECONFIG] [default: ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Act as this user, as kubectl does
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Act as a member of this group; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "as_user", action = ArgAction::Append)]
+    pub as_groups: Vec<String>,
     /// How long to wait, like 90s, 10m or 1h30m [env: PGSET_TIMEOUT] [default: 10m]
     #[arg(long, global = true, value_name = "TIME")]
     pub timeout: Option<String>,
@@ -98,13 +104,37 @@ pub enum Color {
     Never,
 }
 
+impl Cli {
+    /// The command line's definition under the name it was called by: `pgset`, or `kubectl pgset` as a plugin.
+    #[must_use]
+    pub fn command_as(program: &'static str) -> clap::Command {
+        Self::command().bin_name(program)
+    }
+
+    /// The command line of this process; ends it with usage or help where that is what was asked for.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let matches = Self::command_as(program()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// What a person types to run this: kubectl finds its plugins by the name `kubectl-pgset`.
+#[must_use]
+pub fn program() -> &'static str {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.as_ref().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
+    if name.starts_with("kubectl-pgset") { "kubectl pgset" } else { "pgset" }
+}
+
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Bring the set up, or to its settings, and wait until it is healthy
     ///
     /// Checks the cluster, applies what is missing or different and waits until one primary is writable and every
     /// replica streams from it. Safe to repeat: on a healthy set with the same settings it changes nothing. Never
-    /// deletes anything.
+    /// deletes data or members; what Kubernetes lets nobody change on a StatefulSet is changed by making it anew around its
+    /// running members, after asking.
     Up(UpArgs),
     /// Show members, roles, lag, endpoints and what is wrong; the exit code is the set's health
     Status(StatusArgs),
@@ -137,6 +167,10 @@ pub enum Command {
     Diff(DiffArgs),
     /// Show every setting, its value and where it came from
     Settings(SettingsArgs),
+    /// Write the completion for a shell: commands and flags, and the cluster's namespaces, sets and members
+    Completions(CompletionsArgs),
+    /// Write a manual page to stdout, or all of them to a folder
+    Man(ManArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -297,6 +331,51 @@ pub struct SettingsArgs {
     pub settings: SettingsFlags,
 }
 
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset completions bash > /etc/bash_completion.d/pgset
+  pgset completions zsh > /usr/share/zsh/site-functions/_pgset
+  pgset completions fish > ~/.config/fish/completions/pgset.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Shells that completion is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset man scale | man -l -
+  pgset man --dir /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// The command to write about; without one, pgset itself
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Write every page to this folder, which is made if need be
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
 /// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,
 /// PG_ROOT_PASSWORD and PG_MASTER_PASSWORD set them, or pgset makes them.
 #[derive(Args, Clone, Debug, Default)]
@@ -413,7 +492,6 @@ pub enum ManifestFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
     use super::*;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cli::{Color, Common};
+use crate::cli::{Color, Common, program};
 use crate::cluster::{Cluster, context_namespace};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
@@ -88,7 +88,7 @@ impl App {
     /// A command line for the same set, for hints.
     #[must_use]
     pub fn command(&self, verb: &str, names: &Names) -> String {
-        let mut line = format!("pgset {verb}");
+        let mut line = format!("{} {verb}", program());
         if names.set() != "pgset" {
             line.push_str(&format!(" --name {}", names.set()));
         }
@@ -97,6 +97,9 @@ impl App {
         }
         if let Some(context) = &self.common.context {
             line.push_str(&format!(" --context {context}"));
+        }
+        if let Some(user) = &self.common.as_user {
+            line.push_str(&format!(" --as {user}"));
         }
         line
     }

@@ -2,11 +2,13 @@
 
 mod app;
 mod ask;
+mod completions;
 mod diff;
 mod down;
 mod follow;
 mod gone;
 mod home;
+mod man;
 mod passwords;
 pub mod render;
 mod restart;
@@ -23,6 +25,8 @@ use app::App;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Failure, Outcome};
+
+pub use completions::answer as complete;
 
 /// Runs one command; returns the process's exit code.
 #[must_use]
@@ -61,6 +65,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
+        Command::Completions(args) => completions::run(app, &args),
+        Command::Man(args) => man::run(app, &args),
     }
 }
 

@@ -80,7 +80,8 @@ async fn stop_members(
                 }
             }
         } else {
-            app.ui.say(&format!("stopping the replicas {}", and(&going)));
+            let replicas = if going.len() == 1 { "replica" } else { "replicas" };
+            app.ui.say(&format!("stopping the {replicas} {}", and(&going)));
         }
         members.scale(names.statefulset(), step).await?;
         members_gone(app, cluster, names, i32::from(step)).await?;

@@ -74,6 +74,13 @@ impl ObjectDiff {
     }
 }
 
+impl ObjectDiff {
+    /// Whether the pods' template is among what differs.
+    fn rolls(&self) -> bool {
+        self.paths.iter().any(|path| path.starts_with(".spec.template"))
+    }
+}
+
 impl DiffView {
     /// Every diff under a line that says what it means, then what `up` would do.
     #[must_use]
@@ -84,6 +91,9 @@ impl DiffView {
                 ("created", _) => "would be created",
                 (_, Effect::Live) => "live: takes effect at once",
                 (_, Effect::Rolling) => "rolling: restarts the members one after another",
+                (_, Effect::Recreate) if object.rolls() => {
+                    "needs recreate: a field differs that Kubernetes lets nobody change; then rolling"
+                }
                 (_, Effect::Recreate) => "needs recreate: a field differs that Kubernetes lets nobody change",
                 (_, Effect::None) => "unchanged",
             };
@@ -216,7 +226,7 @@ fn hidden(live: Option<&Value>, result: &Value) -> (Option<Value>, Value) {
 fn without_secrets(text: &str) -> String {
     let masked = |line: &str| match line.split_once('=') {
         Some((name, value))
-            if !name.trim_start().starts_with('#') && PgSetting::may_hold_secret(name) && is_name(name) =>
+            if !name.trim_start().starts_with('#') && PgSetting::may_hold_secret(name.trim()) && is_name(name) =>
         {
             format!("{name}= '***' # {}", fingerprint(value))
         }

@@ -98,6 +98,19 @@ pub fn recreated(live: &Value, made: &Value) -> Option<(Change, Value)> {
     (never && !selector).then_some((Change::Recreated(paths), wanted))
 }
 
+/// The flags with which the members' claims would stay as the live StatefulSet has them, where `wanted` has others.
+#[must_use]
+pub fn claim_flags(live: &Value, wanted: &Value) -> Vec<String> {
+    let template = |set: &Value| set["spec"]["volumeClaimTemplates"][0]["spec"].clone();
+    let (live, wanted) = (template(live), template(wanted));
+    let (size, class) = ("/resources/requests/storage", "/storageClassName");
+    let differing = [("--size", size), ("--storage-class", class)].into_iter().filter_map(|(flag, pointer)| {
+        let old = live.pointer(pointer)?.as_str().filter(|old| !old.is_empty())?;
+        (wanted.pointer(pointer)?.as_str() != Some(old)).then(|| format!("{flag} {old}"))
+    });
+    differing.collect()
+}
+
 /// The members that a change of the pod template restarts, in the order of Kubernetes: the highest number first, each
 /// ready before the next.
 #[must_use]
@@ -325,6 +338,8 @@ mod tests {
         let path = ".spec.volumeClaimTemplates[0].spec.resources.requests.storage";
         assert_eq!(change, Change::Recreated(vec![path.to_owned()]));
         assert_eq!((&wanted["metadata"]["name"], &wanted["metadata"]["uid"]), (&"pgset".into(), &"1".into()));
+        assert_eq!(claim_flags(&live, &wanted), ["--size 1Gi"]);
+        assert_eq!(claim_flags(&live, &live), [] as [&str; 0]);
         assert_eq!(recreated(&live, &set("1Gi", "pgset", 3)), None, "nothing that never changes differs");
         assert_eq!(recreated(&live, &set("2Gi", "other", 2)), None, "the pods would belong to nobody");
     }

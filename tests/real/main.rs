@@ -5,9 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
 
+mod change;
+mod client;
 mod faults;
 mod faults_access;
 mod faults_pods;
 mod harness;
 mod lifecycle;
+mod turns;
 mod up;

@@ -11,7 +11,7 @@ use super::app::App;
 use super::result::{Settle, how_to_connect, settle};
 use crate::cli::UpArgs;
 use crate::error::Outcome;
-use crate::set::plan::Change;
+use crate::set::plan::{Change, claim_flags, never_changes};
 
 use apply::{apply, say_changes};
 use plan::Plan;
@@ -76,7 +76,8 @@ fn ask(app: &App, plan: &Plan) -> Outcome {
         return Ok(());
     }
     let name = &set.object.name;
-    app.ui.say(&format!("Kubernetes lets nobody change this on a StatefulSet: {}", paths.join(", ")));
+    let never: Vec<&str> = paths.iter().map(String::as_str).filter(|path| never_changes(path)).collect();
+    app.ui.say(&format!("Kubernetes lets nobody change this on a StatefulSet: {}", never.join(", ")));
     app.ui.say(&format!(
         "StatefulSet {name} has to be deleted and created again; its members run on, their claims and data stay"
     ));
@@ -85,5 +86,11 @@ fn ask(app: &App, plan: &Plan) -> Outcome {
     }
     let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     let question = format!("delete StatefulSet {name} and create it again around its members? [y/N]");
-    app.ui.confirm(&question, yes, "answer beforehand: the same command with --yes; see what would change: --dry-run")
+    let asked =
+        app.ui.confirm(&question, yes, "answer beforehand: the same command with --yes, or see it with --dry-run");
+    let keep = set.live.as_ref().map(|live| claim_flags(live, &set.result)).unwrap_or_default();
+    match asked {
+        Err(refused) if !keep.is_empty() => Err(refused.hint(format!("or keep what the set has: {}", keep.join(" ")))),
+        asked => asked,
+    }
 }

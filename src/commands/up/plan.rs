@@ -12,7 +12,7 @@ use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates,
 use crate::set::plan::{
     Change, SmallClaim, change, foreign_owner, keep_replicas, recreated, rolling_order, shares_folders, small_claims,
 };
-use crate::settings::{Layout, Settings};
+use crate::settings::{Layout, Quantity, Settings};
 
 /// Everything `up` would do to a set.
 pub struct Plan {
@@ -61,6 +61,13 @@ impl Plan {
             _ => Vec::new(),
         }
     }
+}
+
+/// A claim that keeps its size.
+struct Kept {
+    words: String,
+    /// Its size, where that is a limit: the capacity of a volume that no class made is none.
+    room: Option<Quantity>,
 }
 
 /// Why an object cannot be planned.
@@ -112,24 +119,27 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     async fn plan(&self, manifests: Manifests, claims: &[PersistentVolumeClaim]) -> Result<Plan, Refusal> {
-        let mut stays = Vec::new();
+        let mut kept = Vec::new();
         let mut planned = Vec::new();
         for one in join_all(manifests.objects.into_iter().map(|object| self.one(object))).await {
-            let (one, note) = one?;
+            let (one, stays) = one?;
             planned.push(one);
-            stays.extend(note);
+            kept.extend(stays);
         }
-        let context = self.live_context(&planned).await?;
+        let (grow, too_small) = self.growth(claims).await?;
+        kept.extend(too_small);
+        let mut context = self.live_context(&planned).await?;
+        // PostgreSQL's limits follow the room there is, not the room that was asked for.
+        context.room = kept.iter().filter_map(|kept| kept.room.clone()).min_by_key(Quantity::bytes);
         if context != Context::new(self.settings) {
             self.again(&context, &mut planned).await?;
         }
-        let (grow, too_small) = self.growth(claims).await?;
-        stays.extend(too_small);
+        let stays = kept.into_iter().map(|kept| kept.words).collect();
         Ok(Plan { objects: planned, grow, stays, primary: context.primary, replicas: context.replicas })
     }
 
     /// One object, and what of it has to stay as it is.
-    async fn one(&self, object: Object) -> Result<(Planned, Option<String>), Refusal> {
+    async fn one(&self, object: Object) -> Result<(Planned, Option<Kept>), Refusal> {
         let dry_run = self.applier.dry_run(&object).await;
         // Only an object that exists can refuse a change to itself, so a refusal is looked into as well.
         let exists = match &dry_run {
@@ -180,7 +190,7 @@ impl Planner<'_> {
         mut object: Object,
         live: Value,
         dry_run: Result<Applied, ApiFailure>,
-    ) -> Result<(Planned, Option<String>), Refusal> {
+    ) -> Result<(Planned, Option<Kept>), Refusal> {
         let size = |object: &Value| object["spec"]["resources"]["requests"]["storage"].clone();
         let (result, note) = match dry_run {
             Ok(applied) => (applied.result, None),
@@ -189,7 +199,10 @@ impl Planner<'_> {
                 // Refused all the same: then it was not the size.
                 let Ok(applied) = self.applier.dry_run(&object).await else { return Err(failure.into()) };
                 let kept = size(&live).as_str().unwrap_or_default().to_owned();
-                (applied.result, Some(format!("{} stays at {kept}: {}", short(&object), failure.message)))
+                let words = format!("{} stays at {kept}: {}", short(&object), failure.message);
+                // Smaller than it is a claim cannot become, and what is larger than asked for is room enough.
+                let room = kept.parse().ok().filter(|kept: &Quantity| kept.bytes() < self.settings.size.bytes());
+                (applied.result, Some(Kept { words, room }))
             }
             Err(failure) => return Err(failure.into()),
         };
@@ -253,7 +266,7 @@ impl Planner<'_> {
     }
 
     /// The members' claims that are smaller than the settings say: those that can grow, and why others cannot.
-    async fn growth(&self, claims: &[PersistentVolumeClaim]) -> Result<(Vec<SmallClaim>, Vec<String>), Refusal> {
+    async fn growth(&self, claims: &[PersistentVolumeClaim]) -> Result<(Vec<SmallClaim>, Vec<Kept>), Refusal> {
         if self.settings.layout != Layout::PerPod {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -274,7 +287,8 @@ impl Planner<'_> {
             } else {
                 format!("StorageClass {class} does not allow expansion")
             };
-            format!("PersistentVolumeClaim {name} stays at {size}: {why}")
+            let room = size.parse().ok().filter(|_| !class.is_empty());
+            Kept { words: format!("PersistentVolumeClaim {name} stays at {size}: {why}"), room }
         };
         Ok((grow, fixed.into_iter().map(reason).collect()))
     }

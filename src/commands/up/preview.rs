@@ -7,7 +7,7 @@ use crate::commands::app::App;
 use crate::error::Outcome;
 use crate::report::difference::{DiffView, ObjectDiff, steps};
 use crate::report::document;
-use crate::set::plan::Change;
+use crate::set::plan::{Change, Effect};
 
 /// What `up` would do, in words, YAML or JSON.
 ///
@@ -32,12 +32,17 @@ fn view(prepared: &Prepared) -> DiffView {
     let Plan { objects, grow, stays, primary, replicas } = plan;
     let diff = |one: &Planned| ObjectDiff::new(&one.object, &one.change, one.live.as_ref(), &one.result);
     let secret = new_secret.iter().filter_map(|secret| ObjectDiff::new(secret, &Change::Created, None, &secret.body));
-    let objects: Vec<ObjectDiff> = objects.iter().filter_map(diff).chain(secret).collect();
+    let mut objects: Vec<ObjectDiff> = objects.iter().filter_map(diff).chain(secret).collect();
     let size = &settings.size;
     let enlarge = grow
         .iter()
         .map(|claim| format!("ask for {size} instead of {} for PersistentVolumeClaim {}", claim.size, claim.name));
     let rolling = plan.rolling();
+    if !rolling.is_empty() {
+        // PostgreSQL reads its settings and scripts when it starts.
+        let config = |object: &&mut ObjectDiff| object.kind == "ConfigMap" && object.effect == Effect::Live;
+        objects.iter_mut().filter(config).for_each(|object| object.effect = Effect::Rolling);
+    }
     let start = plan.is_stopped().then_some(*replicas);
     let steps = steps(&objects, &enlarge.collect::<Vec<_>>(), &rolling, primary, start);
     DiffView {
