@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Replicas;
 
@@ -44,6 +44,7 @@ Exit codes:
   2    the command line, the environment or the settings file is wrong
   3    the set is unhealthy, or cannot become healthy
   4    timed out
+  5    something differs (diff)
   6    refused: a guard, or a question that nobody could answer
   130  interrupted"
 )]
@@ -70,6 +71,12 @@ pub struct Common {
     /// Kubeconfig file [env: KUBECONFIG] [default: ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Act as this user, as kubectl does
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Act as a member of this group; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "as_user", action = ArgAction::Append)]
+    pub as_groups: Vec<String>,
     /// How long to wait, like 90s, 10m or 1h30m [env: PGSET_TIMEOUT] [default: 10m]
     #[arg(long, global = true, value_name = "TIME")]
     pub timeout: Option<String>,
@@ -97,13 +104,37 @@ pub enum Color {
     Never,
 }
 
+impl Cli {
+    /// The command line's definition under the name it was called by: `pgset`, or `kubectl pgset` as a plugin.
+    #[must_use]
+    pub fn command_as(program: &'static str) -> clap::Command {
+        Self::command().bin_name(program)
+    }
+
+    /// The command line of this process; ends it with usage or help where that is what was asked for.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let matches = Self::command_as(program()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// What a person types to run this: kubectl finds its plugins by the name `kubectl-pgset`.
+#[must_use]
+pub fn program() -> &'static str {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.as_ref().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
+    if name.starts_with("kubectl-pgset") { "kubectl pgset" } else { "pgset" }
+}
+
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Bring the set up, or to its settings, and wait until it is healthy
     ///
     /// Checks the cluster, applies what is missing or different and waits until one primary is writable and every
     /// replica streams from it. Safe to repeat: on a healthy set with the same settings it changes nothing. Never
-    /// deletes anything.
+    /// deletes data or members; what Kubernetes lets nobody change on a StatefulSet is changed by making it anew around its
+    /// running members, after asking.
     Up(UpArgs),
     /// Show members, roles, lag, endpoints and what is wrong; the exit code is the set's health
     Status(StatusArgs),
@@ -113,10 +144,27 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Remove the set after asking; the data stays unless --delete-data is given
     Down(DownArgs),
+    /// Restart members one after another, each healthy again before the next, the primary last
+    ///
+    /// Pods are deleted in order and never by force: PostgreSQL shuts down, and the StatefulSet makes the pod again on the
+    /// same data. Only a healthy set is restarted as a whole; a single member whenever asked for.
+    Restart(RestartArgs),
+    /// Stop all members; data, Services and the number of members are kept for `start`
+    ///
+    /// The replicas stop first, then the primary, which writes a checkpoint before. Replicas with a lower number than the
+    /// primary's stop at the same time as it.
+    Stop(StopArgs),
+    /// Start a stopped set with as many members as it had, and wait until it is healthy
+    Start(StartArgs),
     /// Write the manifests to stdout; needs no cluster
     Render(RenderArgs),
     /// Wait until the set is healthy, as `up` does, and change nothing
     Wait(WaitArgs),
+    /// Show what `up` would change, and how: at once, by restarts, or by making the StatefulSet anew
+    ///
+    /// Asks the API server (server-side dry run) and changes nothing. Passwords are never shown. Exit code 0: nothing
+    /// differs, 5: something does.
+    Diff(DiffArgs),
     /// Show every setting, its value and where it came from
     Settings(SettingsArgs),
     /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
@@ -126,6 +174,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Say what a finding's code means, how pgset knows, and how to fix it
     Explain(ExplainArgs),
+    /// Write the completion for a shell: commands and flags, and the cluster's namespaces, sets and members
+    Completions(CompletionsArgs),
+    /// Write a manual page to stdout, or all of them to a folder
+    Man(ManArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -133,11 +185,15 @@ pub enum Command {
 Examples:
   pgset up
   pgset up --replicas 3 --size 20Gi --storage-class fast
+  pgset up --memory 2Gi --dry-run
   pgset up --image docker.io/library/postgres:17-alpine --memory 2Gi
   pgset up --storage nfs --nfs-server 10.0.0.5 --nfs-path /nfsfileshare
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
+    /// Check everything and show what would be changed, as `diff` does; change nothing. Exit code 0 when it could be done
+    #[arg(long)]
+    pub dry_run: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
@@ -220,6 +276,57 @@ pub struct WaitArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
+  pgset restart
+  pgset restart --member 1
+  pgset restart --member pgset-0 --yes")]
+pub struct RestartArgs {
+    /// Only this member: its number or its name
+    #[arg(long, value_name = "MEMBER")]
+    pub member: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset stop
+  pgset stop -n db --name orders")]
+pub struct StopArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset start
+  pgset start --timeout 1h")]
+pub struct StartArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset diff --memory 2Gi
+  pgset diff -f production.yaml -o json
+  pgset diff --size 20Gi | less -R")]
+pub struct DiffArgs {
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+    #[command(flatten)]
+    pub settings: SettingsFlags,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
   pgset settings
   pgset settings -f production.yaml -o json
   NFS_SERVER=10.0.0.5 pgset settings")]
@@ -270,6 +377,51 @@ pub enum ExplainFormat {
     Json,
     /// A table
     Markdown,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset completions bash > /etc/bash_completion.d/pgset
+  pgset completions zsh > /usr/share/zsh/site-functions/_pgset
+  pgset completions fish > ~/.config/fish/completions/pgset.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Shells that completion is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset man scale | man -l -
+  pgset man --dir /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// The command to write about; without one, pgset itself
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Write every page to this folder, which is made if need be
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 /// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,
@@ -388,7 +540,6 @@ pub enum ManifestFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
     use super::*;

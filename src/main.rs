@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use pgset::cli::Cli;
 
 fn main() -> ExitCode {
-    ExitCode::from(pgset::commands::run(Cli::parse()))
+    pgset::commands::complete();
+    ExitCode::from(pgset::commands::run(Cli::of_process()))
 }

@@ -5,8 +5,8 @@
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use pgset::cluster::{Applier, Cluster, Deleter, Members, Need, preflight};
-use pgset::manifests::{Names, Object, State};
+use pgset::cluster::{Applier, Cluster, Deleter, Members, Need, grow_claim, preflight};
+use pgset::manifests::{Names, Object, ObjectKind, State};
 use pgset::set::rollout::Relabel;
 use pgset::settings::{Settings, SettingsFile};
 use serde_json::{Value, json};
@@ -159,6 +159,62 @@ async fn labels_and_scale_touch_nothing_else() {
     let bodies = served.await.unwrap();
     assert_eq!(bodies[0], json!({"metadata": {"labels": {"name": "pgset-master"}}}));
     assert_eq!(bodies[1], json!({"spec": {"replicas": 3}}));
+}
+
+#[tokio::test]
+async fn a_statefulset_is_tried_anew_under_a_name_of_the_servers_and_deleted_without_its_pods() {
+    let (cluster, api) = cluster();
+    let set = Object {
+        kind: ObjectKind::StatefulSet,
+        namespace: Some("shop".to_owned()),
+        name: "pgset".to_owned(),
+        body: json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "pgset", "labels": {"app": "pgset"}},
+            "spec": {"serviceName": "pgset"}}),
+    };
+    let success = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+    let served = tokio::spawn(serve(
+        api,
+        vec![
+            exchange(
+                "POST",
+                "/apis/apps/v1/namespaces/shop/statefulsets?&dryRun=All&fieldManager=pgset",
+                201,
+                set.body.clone(),
+            ),
+            exchange("DELETE", "/apis/apps/v1/namespaces/shop/statefulsets/pgset?", 200, success),
+        ],
+    ));
+    Applier::new(&cluster).dry_run_anew(&set).await.unwrap();
+    assert!(Deleter { cluster: &cluster }.delete_alone(&set).await.unwrap());
+    let bodies = served.await.unwrap();
+    assert_eq!(bodies[0]["metadata"], json!({"generateName": "pgset-", "labels": {"app": "pgset"}}));
+    assert_eq!(bodies[0]["spec"], set.body["spec"]);
+    assert_eq!(bodies[1]["propagationPolicy"], "Orphan");
+}
+
+#[tokio::test]
+async fn a_restarted_member_is_that_very_pod_and_never_forced_and_a_claim_only_grows() {
+    let (cluster, api) = cluster();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pgset-1"}});
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "pgdata-pgset-1"}});
+    let served = tokio::spawn(serve(
+        api,
+        vec![
+            exchange("DELETE", "/api/v1/namespaces/shop/pods/pgset-1?", 200, pod),
+            exchange(
+                "PATCH",
+                "/api/v1/namespaces/shop/persistentvolumeclaims/pgdata-pgset-1?&fieldManager=pgset-live",
+                200,
+                claim,
+            ),
+        ],
+    ));
+    Members { cluster: &cluster, namespace: "shop" }.delete("pgset-1", "u-1").await.unwrap();
+    grow_claim(&cluster, "shop", "pgdata-pgset-1", "2Gi").await.unwrap();
+    let bodies = served.await.unwrap();
+    assert_eq!(bodies[0]["preconditions"], json!({"uid": "u-1"}));
+    assert!(bodies[0]["gracePeriodSeconds"].is_null(), "{}", bodies[0]);
+    assert_eq!(bodies[1], json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}));
 }
 
 /// A fake API server that answers by address, for calls that go out at the same time.

@@ -117,3 +117,59 @@ fn crunchy_images_are_refused_with_what_to_use() {
     let seed = [("CCP_IMAGE_TAG", "centos7-9.5-1.2.7"), ("NFS_SERVER", "10.0.0.1")];
     pgset(here.path(), &["render"], &seed).expect(2, &["crunchy", "--image"]);
 }
+
+#[test]
+fn as_kubectls_plugin_it_says_so() {
+    let here = folder();
+    let plugin = here.path().join("kubectl-pgset");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pgset"), &plugin).unwrap();
+    let help = Command::new(&plugin).args(["scale", "--help"]).env_clear().output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Usage: kubectl pgset scale [OPTIONS] <N>"));
+    assert!(pgset(here.path(), &["scale", "--help"], &[]).expect(0, &[]).stdout.contains("Usage: pgset scale"));
+}
+
+#[test]
+fn shells_complete_commands_flags_and_values() {
+    let here = folder();
+    for (shell, words) in [("bash", "complete -o nospace"), ("zsh", "#compdef pgset"), ("fish", "--command pgset")] {
+        let script = pgset(here.path(), &["completions", shell], &[]).expect(0, &[]).stdout;
+        assert!(script.contains(words) && script.contains("PGSET_COMPLETE"), "{script}");
+    }
+    pgset(here.path(), &["completions", "tcsh"], &[]).expect(2, &["tcsh"]);
+    let complete = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let asked = [&["--"], words].concat();
+        let variables = [("PGSET_COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", &index), ("_CLAP_IFS", "\n")];
+        pgset(here.path(), &asked, &variables).expect(0, &[]).stdout
+    };
+    assert_eq!(complete(&["pgset", "sta"]), "status\nstart");
+    assert_eq!(complete(&["pgset", "up", "--dry"]), "--dry-run");
+    assert_eq!(complete(&["pgset", "status", "--output", "w"]), "wide");
+    assert_eq!(
+        complete(&["pgset", "restart", "--member", ""]),
+        "",
+        "without a cluster there are no names, and no complaint"
+    );
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let here = folder();
+    pgset(here.path(), &["man", "--dir", "pages"], &[]).expect(0, &["wrote"]);
+    let mut pages: Vec<String> = fs::read_dir(here.path().join("pages"))
+        .unwrap()
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    let help = pgset(here.path(), &["--help"], &[]).expect(0, &[]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let named = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).map(str::to_owned);
+    // A command's line; the next ones, deeper, go on with its description.
+    let commands = commands.filter_map(|line| Some(named(line)?.split_whitespace().next()?.to_owned()));
+    let mut expected = vec!["pgset.1".to_owned()];
+    expected.extend(commands.filter(|name| name != "help").map(|name| format!("pgset-{name}.1")));
+    expected.sort();
+    assert_eq!(pages, expected);
+    assert!(pgset(here.path(), &["man", "restart"], &[]).expect(0, &[]).stdout.contains(".TH pgset-restart 1"));
+    pgset(here.path(), &["man", "fly"], &[]).expect(2, &["there is no command fly"]);
+}

@@ -49,6 +49,21 @@ impl<'a> Applier<'a> {
         Ok(Applied { result, exists })
     }
 
+    /// The object as it would be if it were made anew, beside the one that is there: under a name the API server makes up.
+    ///
+    /// # Errors
+    /// The API server refuses the object or does not answer.
+    pub async fn dry_run_anew(&self, object: &Object) -> Result<Value, ApiFailure> {
+        let mut body = object.body.clone();
+        if let Some(metadata) = body["metadata"].as_object_mut() {
+            metadata.remove("name");
+            metadata.insert("generateName".to_owned(), format!("{}-", object.name).into());
+        }
+        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let made = self.api(object).create(&params, &dynamic(object, body)?).await;
+        made.map(|made| json!(made)).map_err(|error| failed("try to create", object, &error))
+    }
+
     /// Applies it for good.
     ///
     /// # Errors
@@ -62,12 +77,7 @@ impl<'a> Applier<'a> {
     /// # Errors
     /// The API server refuses the object or does not answer.
     pub async fn create(&self, object: &Object) -> Result<bool, ApiFailure> {
-        let body: DynamicObject = serde_json::from_value(object.body.clone()).map_err(|error| ApiFailure {
-            what: format!("failed to create {}", describe(object)),
-            code: Some(400),
-            reason: String::new(),
-            message: error.to_string(),
-        })?;
+        let body = dynamic(object, object.body.clone())?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.api(object).create(&params, &body).await.map_err(|error| failed("create", object, &error)) {
             Ok(_) => Ok(true),
@@ -91,6 +101,15 @@ impl<'a> Applier<'a> {
     }
 }
 
+fn dynamic(object: &Object, body: Value) -> Result<DynamicObject, ApiFailure> {
+    serde_json::from_value(body).map_err(|error| ApiFailure {
+        what: format!("failed to create {}", describe(object)),
+        code: Some(400),
+        reason: String::new(),
+        message: error.to_string(),
+    })
+}
+
 /// Objects that carry pgset's labels are pgset's, so a field somebody else set is taken back; whose an object is has
 /// been settled before.
 fn params() -> PatchParams {
@@ -98,8 +117,9 @@ fn params() -> PatchParams {
 }
 
 pub(super) fn resource(kind: ObjectKind) -> ApiResource {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.as_str()))
+    let version = kind.api_version().rsplit('/').next().unwrap_or_default();
+    let named = GroupVersionKind::gvk(kind.group(), version, kind.as_str());
+    ApiResource::from_gvk_with_plural(&named, kind.plural())
 }
 
 fn failed(verb: &str, object: &Object, error: &kube::Error) -> ApiFailure {

@@ -35,6 +35,11 @@ impl Cluster {
         // So that the API server's audit log says who it was.
         config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("pgset/", env!("CARGO_PKG_VERSION")))));
         config.write_timeout = None;
+        if let Some(user) = &connection.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups =
+                (!connection.as_groups.is_empty()).then(|| connection.as_groups.clone());
+        }
         let server = config.cluster_url.to_string();
         let client = super::transport::client(config).map_err(|error| {
             Failure::error(format!("failed to prepare a client for {server}: {}", super::error::innermost(&error)))
@@ -91,6 +96,13 @@ pub fn context_namespace(connection: &Connection) -> Option<String> {
     let kubeconfig = read(connection).ok()??;
     let name = connection.context.as_ref().or(kubeconfig.current_context.as_ref())?;
     kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?.namespace.clone()
+}
+
+/// The names of the kubeconfig's contexts.
+#[must_use]
+pub fn contexts(connection: &Connection) -> Vec<String> {
+    let kubeconfig = read(connection).ok().flatten();
+    kubeconfig.map(|config| config.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default()
 }
 
 fn no_kubeconfig() -> Failure {

@@ -19,8 +19,19 @@ impl Deleter<'_> {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn delete(&self, object: &Object) -> Result<bool, ApiFailure> {
-        let params =
-            DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        self.delete_and(object, PropagationPolicy::Background).await
+    }
+
+    /// Asks for the object's deletion alone: what it owns stays, and belongs to nobody from then on.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn delete_alone(&self, object: &Object) -> Result<bool, ApiFailure> {
+        self.delete_and(object, PropagationPolicy::Orphan).await
+    }
+
+    async fn delete_and(&self, object: &Object, policy: PropagationPolicy) -> Result<bool, ApiFailure> {
+        let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
         match self.api(object).delete(&object.name, &params).await {
             Ok(_) => Ok(true),
             Err(error) => match ApiFailure::new(format!("failed to delete {}", describe(object)), &error) {

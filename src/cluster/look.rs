@@ -1,7 +1,6 @@
 //! One look at a set, without watching it.
 
 use futures::{TryFutureExt, try_join};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -12,6 +11,7 @@ use kube::{Api, ResourceExt};
 use super::watch::concerns;
 use super::{ApiFailure, Cluster};
 use crate::set::Observation;
+use crate::set::observation::happened;
 use crate::set::plan::{INSTANCE, MANAGED_BY};
 
 /// Everything the API server knows of the set but its events, asked in one go.
@@ -94,10 +94,4 @@ pub async fn volumes_of_sets_named(cluster: &Cluster, name: &str) -> Result<Vec<
     let ours = ListParams::default().labels(&format!("{}={},{INSTANCE}={name}", MANAGED_BY.0, MANAGED_BY.1));
     let listed = volumes.list(&ours).await;
     listed.map(|list| list.items).map_err(|error| ApiFailure::new("failed to list persistentvolumes", &error))
-}
-
-/// When an event happened last, to sort by.
-pub(super) fn happened(event: &Event) -> Option<Timestamp> {
-    let last = event.last_timestamp.as_ref().map(|time| time.0);
-    last.max(event.event_time.as_ref().map(|time| time.0))
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{LogParams, Patch, PatchParams};
+use kube::api::{DeleteParams, LogParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 
 use super::{ApiFailure, Cluster};
@@ -59,6 +59,18 @@ impl Members<'_> {
         let what = || format!("failed to read the log of Pod {pod} in namespace {}", self.namespace);
         let log = self.pods().logs(pod, &params).await.map_err(|error| ApiFailure::new(what(), &error))?;
         Ok(log.lines().map(str::to_owned).collect())
+    }
+
+    /// Asks this very pod to end, in its own time: the StatefulSet makes another one. `uid` keeps a pod that has taken its
+    /// place meanwhile from being hit.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer, or the pod is another one by now.
+    pub async fn delete(&self, pod: &str, uid: &str) -> Result<(), ApiFailure> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let what = || format!("failed to delete Pod {pod} in namespace {}", self.namespace);
+        self.pods().delete(pod, &params).await.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
     }
 
     /// Asks for another number of members.

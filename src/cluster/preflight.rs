@@ -3,11 +3,10 @@
 use futures::future::join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 
-use super::{ApiFailure, Cluster};
+use super::{ApiFailure, Classes, Cluster};
 use crate::settings::{Settings, Storage};
 
 /// One right a command needs.
@@ -111,32 +110,19 @@ async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<Option<Proble
 
 async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, ApiFailure> {
     let Storage::Class { class } = storage else { return Ok(None) };
-    let classes: Api<StorageClass> = Api::all(cluster.client.clone());
-    let listed = classes.list(&ListParams::default()).await;
-    let classes = match listed.map_err(|error| ApiFailure::new("failed to list StorageClasses", &error)) {
-        Ok(list) => list.items,
-        // Unknown is not missing: if it is, the claim's events will say so.
-        Err(failure) if failure.is_forbidden() => return Ok(None),
-        Err(failure) => return Err(failure),
-    };
-    let name = |class: &StorageClass| class.metadata.name.clone().unwrap_or_default();
-    let known: Vec<String> = classes.iter().map(name).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    let is_default = |class: &StorageClass| {
-        let annotations = class.metadata.annotations.as_ref();
-        annotations
-            .and_then(|all| all.get("storageclass.kubernetes.io/is-default-class"))
-            .is_some_and(|value| value == "true")
-    };
+    // Where that is unknown and a class is missing, the claim's events will say so.
+    let Some(classes) = Classes::list(cluster).await? else { return Ok(None) };
+    let known = classes.names();
+    let listed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Ok(match class {
-        Some(wanted) if classes.iter().any(|class| name(class) == wanted.as_str()) => None,
+        Some(wanted) if known.contains(&wanted.as_str()) => None,
         Some(wanted) => Some(Problem {
             what: format!("StorageClass {wanted} does not exist"),
-            fix: format!("choose one of the cluster's: --storage-class NAME (it has: {known})"),
+            fix: format!("choose one of the cluster's: --storage-class NAME (it has: {listed})"),
         }),
-        None if classes.iter().any(is_default) => None,
+        None if classes.default().is_some() => None,
         None => Some(Problem {
-            what: format!("the cluster has no default StorageClass (it has: {known})"),
+            what: format!("the cluster has no default StorageClass (it has: {listed})"),
             fix: "choose one with --storage-class NAME, or on a one-node cluster: --storage hostpath --host-path DIR"
                 .to_owned(),
         }),

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::{ApiFailure, Cluster};
 use crate::set::Observation;
+use crate::set::observation::happened;
 
 /// Watches of everything that an [`Observation`] holds of one set, but for PostgreSQL's answers and logs.
 pub struct Watch {
@@ -107,7 +108,7 @@ impl Watch {
             into.claims = stores.claims.objects.values().cloned().collect();
             into.endpoint_slices = stores.slices.objects.values().cloned().collect();
             into.events = stores.events.objects.values().cloned().collect();
-            into.events.sort_by_key(super::look::happened);
+            into.events.sort_by_key(happened);
         });
     }
 

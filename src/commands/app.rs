@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cli::{Color, Common};
+use crate::cli::{Color, Common, program};
 use crate::cluster::{Cluster, context_namespace};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
@@ -79,10 +79,16 @@ impl App {
         }
     }
 
+    /// How long this run has taken so far.
+    #[must_use]
+    pub fn waited_ms(&self) -> u64 {
+        u64::try_from(Timestamp::now().duration_since(self.started).as_millis()).unwrap_or(0)
+    }
+
     /// A command line for the same set, for hints.
     #[must_use]
     pub fn command(&self, verb: &str, names: &Names) -> String {
-        let mut line = format!("pgset {verb}");
+        let mut line = format!("{} {verb}", program());
         if names.set() != "pgset" {
             line.push_str(&format!(" --name {}", names.set()));
         }
@@ -91,6 +97,9 @@ impl App {
         }
         if let Some(context) = &self.common.context {
             line.push_str(&format!(" --context {context}"));
+        }
+        if let Some(user) = &self.common.as_user {
+            line.push_str(&format!(" --as {user}"));
         }
         line
     }

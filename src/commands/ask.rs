@@ -1,14 +1,18 @@
 //! PostgreSQL's word: a session with each member over its own tunnel, kept open while a command watches.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{ApiFailure, Cluster, tunnel};
+use crate::cluster::{ApiFailure, Cluster, SetSecret, tunnel};
+use crate::error::{Failure, Outcome};
+use crate::manifests::Names;
 use crate::postgres::Session;
 use crate::set::observation::{Answer, Asking, Observation};
+use crate::set::rollout::members_to_ask;
 
 /// Asks the members of one set.
 pub struct Asker {
@@ -19,6 +23,37 @@ pub struct Asker {
     sessions: HashMap<String, Session>,
     /// Tunnels opened ahead, before it was known whether they are needed.
     ahead: HashMap<String, JoinHandle<Result<DuplexStream, ApiFailure>>>,
+}
+
+/// Asks every member that can answer once.
+///
+/// # Errors
+/// The API server refuses or does not answer; that the passwords may not be read is noted in the observation.
+pub async fn ask_members(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcome {
+    let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await;
+    let password = match secret {
+        Err(failure) if !failure.is_forbidden() => return Err(failure.into()),
+        secret => secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned)),
+    };
+    Asker::new(cluster, names.namespace(), password).ask(members_to_ask(seen), seen).await;
+    Ok(())
+}
+
+/// Writes everything PostgreSQL has changed in memory to disk, so that the shutdown after it is short.
+///
+/// # Errors
+/// The passwords cannot be read, or in PostgreSQL's or the tunnel's words why it was not done.
+pub async fn checkpoint(cluster: &Cluster, names: &Names, member: &str, patience: Duration) -> Outcome {
+    let (namespace, secret) = (names.namespace(), names.passwords());
+    let failed = |reason: String| {
+        Failure::error(format!("failed to write a checkpoint on {member} in namespace {namespace}: {reason}"))
+    };
+    let secret = SetSecret::read(cluster, namespace, &secret).await?;
+    let password = secret.as_ref().and_then(|secret| secret.get("superuser"));
+    let password = password.ok_or_else(|| failed("the superuser's password is not known".to_owned()))?;
+    let stream = tunnel(cluster, namespace, member).await?;
+    let session = Session::open(stream, "postgres", password).await.map_err(failed)?;
+    session.checkpoint(patience).await.map_err(failed)
 }
 
 /// Why a member could not be asked.

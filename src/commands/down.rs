@@ -12,15 +12,16 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
+use super::gone::members_gone;
+use super::home::way_back;
 use super::state;
 use crate::cli::{DownArgs, ResultFormat};
-use crate::cluster::{Applier, Cleaner, Cluster, Deleter, Watch, look, sets_named};
+use crate::cluster::{Applier, Cleaner, Cluster, Deleter, look, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Names, Object, ObjectKind, State};
 use crate::report::document;
 use crate::report::text::and;
 use crate::set::Observation;
-use crate::set::observation::PodReading;
 use crate::set::plan::foreign_owner;
 
 /// How often a deletion in progress is looked at again, where no watch tells.
@@ -106,13 +107,16 @@ impl Removal<'_> {
             "interrupted: what is deleted stays deleted, the rest is as it was",
             format!("go on: {}", self.app.command("down", self.names)),
         );
+        // Read before anything goes: afterwards only the claims would tell.
+        let way_back =
+            if self.delete_data { String::new() } else { way_back(self.app, self.cluster, self.names, &seen).await? };
         let mut deleted = Vec::new();
         self.stateful_set_and_pods(&mut objects, &mut deleted).await?;
         self.all(&objects, &mut deleted).await?;
         if self.delete_data {
             self.data(&storage, &seen, &known, &mut deleted).await?;
         }
-        self.report(output, deleted, stays)
+        self.report(output, deleted, stays, &way_back)
     }
 
     async fn nothing(&self, storage: &Storage) -> Outcome {
@@ -282,30 +286,7 @@ impl Removal<'_> {
     async fn stateful_set_and_pods(&self, objects: &mut Vec<Object>, deleted: &mut Vec<String>) -> Outcome {
         let sets: Vec<Object> = objects.extract_if(.., |object| object.kind == ObjectKind::StatefulSet).collect();
         self.all(&sets, deleted).await?;
-        let watch = Watch::start(self.cluster, self.names.namespace(), self.names.set());
-        watch.complete().await?;
-        let mut seen = Observation { name: self.names.set().to_owned(), ..Observation::default() };
-        let began = Timestamp::now();
-        let mut told = false;
-        loop {
-            watch.observe(&mut seen);
-            // A pod of somebody else's that carries the same `app` label is no member, and nothing of ours to wait for.
-            seen.pods
-                .retain(|pod| pod.metadata.name.as_deref().is_some_and(|name| seen_ordinal(self.names.set(), name)));
-            if seen.pods.is_empty() {
-                return Ok(());
-            }
-            if !told && Timestamp::now().duration_since(began).as_secs() >= 15 {
-                told = true;
-                for line in seen.pods.iter().map(what_keeps) {
-                    self.app.ui.warn(&line);
-                }
-            }
-            tokio::select! {
-                () = watch.changed() => {}
-                () = sleep(Duration::from_secs(5)) => {}
-            }
-        }
+        members_gone(self.app, self.cluster, self.names, 0).await
     }
 
     /// Deletes objects of which none waits for another.
@@ -378,25 +359,19 @@ impl Removal<'_> {
         Ok(())
     }
 
-    fn report(&self, output: ResultFormat, deleted: Vec<String>, stays: Vec<String>) -> Outcome {
+    fn report(&self, output: ResultFormat, deleted: Vec<String>, stays: Vec<String>, way_back: &str) -> Outcome {
         let (name, namespace) = (self.names.set().to_owned(), self.names.namespace().to_owned());
         if output == ResultFormat::Text {
             let data = if self.delete_data { "its data is deleted" } else { "its data stays" };
             self.app.ui.data(&format!("{name} is gone from namespace {namespace}; {data}\n"))?;
             if !self.delete_data {
-                self.app
-                    .ui
-                    .hint(&format!("bring it back with everything in it: {}", self.app.command("up", self.names)));
+                self.app.ui.hint(&format!("bring it back with everything in it: {way_back}"));
             }
             return Ok(());
         }
         let view = RemovalView { api_version: "pgset/v1", kind: "Removal", name, namespace, deleted, stays };
         self.app.ui.data(&document(&view, output == ResultFormat::Yaml)?)
     }
-}
-
-fn seen_ordinal(set: &str, pod: &str) -> bool {
-    Observation { name: set.to_owned(), ..Observation::default() }.ordinal(pod).is_some()
 }
 
 fn short(object: &Object) -> String {
@@ -428,20 +403,4 @@ fn place(claim: &str, bound: Option<&str>, volume: Option<&Value>) -> (String, b
         return (format!("{claim}: {path} on the node"), spec["persistentVolumeReclaimPolicy"] == "Retain");
     }
     (format!("{claim} (volume {bound})"), false)
-}
-
-/// What keeps a pod from going, as far as the API server knows.
-fn what_keeps(pod: &k8s_openapi::api::core::v1::Pod) -> String {
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_else(|| "no node".to_owned());
-    let finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
-    if !finalizers.is_empty() {
-        return format!("Pod {name} is held by finalizers {}", and(&finalizers));
-    }
-    if pod.is_terminating() {
-        return format!(
-            "Pod {name} on {node} is still stopping; if that node is gone for good, delete it: kubectl delete node {node}"
-        );
-    }
-    format!("Pod {name} on {node} has not been asked to stop yet")
 }

@@ -207,10 +207,8 @@ impl Followed {
             Verdict::Healthy | Verdict::Continue => Ok(()),
             Verdict::Failed(findings) => {
                 let cause = findings.first().map(|finding| finding.summary.clone()).unwrap_or_default();
-                let failure = Failure::new(
-                    Kind::Unhealthy,
-                    format!("{set} in namespace {namespace} cannot become healthy: {cause}"),
-                );
+                let end = if self.view.is_stopped() { "is not healthy" } else { "cannot become healthy" };
+                let failure = Failure::new(Kind::Unhealthy, format!("{set} in namespace {namespace} {end}: {cause}"));
                 Ok::<(), Failure>(()).and(Err(with_fixes(failure, findings)))
             }
             Verdict::TimedOut(findings) => {
@@ -221,6 +219,11 @@ impl Followed {
                     format!("{set} in namespace {namespace} is not healthy after {waited}: {missing}"),
                 );
                 let failure = failure.hint(format!("wait on: {} --timeout 1h", app.command("wait", names)));
+                // A fix without what it is for would only puzzle.
+                let failure = match findings.first() {
+                    Some(finding) => failure.hint(format!("{}: {}", finding.object, finding.summary)),
+                    None => failure,
+                };
                 Err(with_fixes(failure, findings))
             }
         }

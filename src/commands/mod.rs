@@ -4,17 +4,24 @@ mod app;
 mod ask;
 mod bundle;
 mod doctor;
+mod completions;
+mod diff;
 mod down;
 mod explain;
 mod follow;
 mod learn;
+mod gone;
+mod home;
+mod man;
 mod passwords;
 pub mod render;
+mod restart;
 mod result;
 mod scale;
 pub mod settings;
 mod state;
 mod status;
+mod stop;
 mod up;
 mod wait;
 
@@ -22,6 +29,8 @@ use app::App;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Failure, Outcome};
+
+pub use completions::answer as complete;
 
 /// Runs one command; returns the process's exit code.
 #[must_use]
@@ -52,12 +61,18 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Up(args) => up::run(app, args).await,
         Command::Status(args) => status::run(app, args).await,
         Command::Scale(args) => scale::run(app, args).await,
+        Command::Diff(args) => diff::run(app, args).await,
         Command::Down(args) => down::run(app, args).await,
+        Command::Restart(args) => restart::run(app, args).await,
+        Command::Stop(args) => stop::stop(app, args).await,
+        Command::Start(args) => stop::start(app, args).await,
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
         Command::Doctor(args) => doctor::run(app, args).await,
         Command::Explain(args) => explain::run(app, &args),
+        Command::Completions(args) => completions::run(app, &args),
+        Command::Man(args) => man::run(app, &args),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::app::App;
-use super::follow::Followed;
+use super::app::{App, patience};
+use super::follow::{Followed, Follower};
 use super::state;
 use crate::cli::ResultFormat;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SetSecret};
 use crate::error::Outcome;
 use crate::manifests::Names;
 use crate::report::status::{StatusView, finding_text};
@@ -14,7 +14,7 @@ use crate::report::text::{and, lapse};
 use crate::report::{Paint, document};
 use crate::set::health::Word;
 use crate::set::rollout::Verdict;
-use crate::settings::Settings;
+use crate::settings::{Settings, Timeout};
 
 /// `kind: Result` of `pgset/v1`: what `-o json` and `-o yaml` print at the end.
 #[derive(Serialize)]
@@ -23,11 +23,35 @@ pub struct ResultView<'a> {
     pub api_version: &'static str,
     pub kind: &'static str,
     pub command: &'a str,
-    /// `healthy`, `failed` or `timedOut`.
+    /// `healthy`, `failed`, `timedOut`, or `stopped` where that was asked for.
     pub outcome: &'static str,
     pub waited_ms: u64,
     pub changes: Vec<String>,
     pub status: &'a StatusView,
+}
+
+/// A change that was made, and the wait for its end.
+pub struct Settle<'a> {
+    pub app: &'a App,
+    pub cluster: &'a Cluster,
+    pub names: &'a Names,
+    pub timeout: Timeout,
+    /// The set's passwords, where they are known already.
+    pub secret: Option<SetSecret>,
+    pub command: &'a str,
+    pub output: ResultFormat,
+    pub changes: Vec<String>,
+}
+
+/// Follows the set to its end and reports.
+///
+/// # Errors
+/// The set failed, the time is over, or the API server refuses to be watched.
+pub async fn settle(change: Settle<'_>) -> Outcome {
+    let Settle { app, cluster, names, timeout, secret, command, output, changes } = change;
+    let follower = Follower { app, cluster, names, since: app.started, timeout: patience(timeout), secret };
+    let followed = &follower.follow().await?;
+    finish(Finish { app, cluster, names, followed, command, output, changes }).await
 }
 
 /// A wait's end.

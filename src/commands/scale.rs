@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::app::{App, patience};
-use super::ask::Asker;
-use super::follow::Follower;
-use super::result::{Finish, finish};
+use super::app::App;
+use super::ask::ask_members;
+use super::result::{Settle, settle};
 use super::state;
 use super::status::no_such_set;
 use crate::cli::ScaleArgs;
-use crate::cluster::{Applier, Cluster, Members, SetSecret, describe, look};
+use crate::cluster::{Applier, Cluster, Members, describe, look};
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Names, Object, ObjectKind, volume_like};
 use crate::report::text::and;
 use crate::set::Observation;
 use crate::set::observation::Asking;
-use crate::set::rollout::members_to_ask;
 
 /// Scales the set.
 ///
@@ -27,15 +25,19 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
-    let Some(current) = seen.wanted() else { return Err(no_such_set(&cluster, &names).await) };
+    let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
     let wanted = args.replicas.get();
+    if current == 0 && state::read(&cluster, &names).await?.replicas.is_some() {
+        return Err(Failure::refused(format!("{} in namespace {} is stopped", names.set(), names.namespace()))
+            .hint(format!("start it first, with the members it had: {}", app.command("start", &names))));
+    }
     let mut changes = Vec::new();
     if i32::from(wanted) == current {
         app.ui.say(&format!("{} in namespace {} has {wanted} members already", names.set(), names.namespace()));
     } else {
         if i32::from(wanted) < current {
             let leaving: Vec<String> = (i32::from(wanted)..current).map(|ordinal| seen.member_name(ordinal)).collect();
-            ask(&cluster, &names, &mut seen).await?;
+            ask_members(&cluster, &names, &mut seen).await?;
             guard(&seen, &leaving)?;
             retire(&cluster, &names, &leaving).await?;
             say_what_stays(app, &seen, &leaving);
@@ -50,27 +52,17 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         "interrupted: nothing is undone, and the set goes on by itself",
         format!("wait for it: {}", app.command("wait", &names)),
     );
-    let follower = Follower {
+    settle(Settle {
         app,
         cluster: &cluster,
         names: &names,
-        since: app.started,
-        timeout: patience(target.timeout),
+        timeout: target.timeout,
         secret: None,
-    };
-    let followed = follower.follow().await?;
-    let (cluster, names, followed) = (&cluster, &names, &followed);
-    finish(Finish { app, cluster, names, followed, command: "scale", output: args.output, changes }).await
-}
-
-async fn ask(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcome {
-    let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await;
-    let password = match secret {
-        Err(failure) if !failure.is_forbidden() => return Err(failure.into()),
-        secret => secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned)),
-    };
-    Asker::new(cluster, names.namespace(), password).ask(members_to_ask(seen), seen).await;
-    Ok(())
+        command: "scale",
+        output: args.output,
+        changes,
+    })
+    .await
 }
 
 /// Refuses whatever could drop the primary: a scale-down removes the highest members, whoever they are.

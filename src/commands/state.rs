@@ -22,6 +22,30 @@ pub async fn write(cluster: &Cluster, names: &Names, state: &State) -> Result<()
     Applier::new(cluster).apply(&state.config_map(names)).await.map(|_| ())
 }
 
+/// Notes how many members the set has, for the time in which no StatefulSet says so.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn remember_replicas(cluster: &Cluster, names: &Names, replicas: u8) -> Result<(), ApiFailure> {
+    let known = read(cluster, names).await?;
+    if known.replicas == Some(replicas) {
+        return Ok(());
+    }
+    write(cluster, names, &State { replicas: Some(replicas), ..known }).await
+}
+
+/// The StatefulSet says it again.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn forget_replicas(cluster: &Cluster, names: &Names) -> Result<(), ApiFailure> {
+    let known = read(cluster, names).await?;
+    if known.replicas.is_none() {
+        return Ok(());
+    }
+    write(cluster, names, &State { replicas: None, ..known }).await
+}
+
 /// Notes what a healthy set is: its system identifier, and the image and uid that can read its data.
 ///
 /// # Errors

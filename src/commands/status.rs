@@ -40,12 +40,12 @@ pub async fn run(app: &App, args: StatusArgs) -> Outcome {
         return watch(app, &cluster, &names, args.output).await;
     }
     let unanswered = |_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", cluster.server));
-    let view = tokio::time::timeout(PATIENCE, once(&cluster, &names)).await.map_err(unanswered)??;
+    let view = tokio::time::timeout(PATIENCE, once(app, &cluster, &names)).await.map_err(unanswered)??;
     app.ui.data(&shown(app, &view, args.output)?)?;
     verdict(&view)
 }
 
-async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
+async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     let namespace = names.namespace();
     let secret = names.passwords();
     let mut asker = Asker::new(cluster, namespace, None);
@@ -53,7 +53,7 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     let (seen, secret) = join!(look(cluster, namespace, names.set()), SetSecret::read(cluster, namespace, &secret));
     let mut seen = seen?;
     if seen.stateful_set.is_none() {
-        return Err(no_such_set(cluster, names).await);
+        return Err(no_such_set(app, cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
     let secret = secret.ok().flatten();
@@ -129,7 +129,8 @@ fn verdict(view: &StatusView) -> Outcome {
     if view.healthy {
         return Ok(());
     }
-    Err(Failure::new(Kind::Unhealthy, format!("{} in namespace {} is not healthy", view.name, view.namespace)))
+    let how = if view.is_stopped() { "stopped" } else { "not healthy" };
+    Err(Failure::new(Kind::Unhealthy, format!("{} in namespace {} is {how}", view.name, view.namespace)))
 }
 
 /// Shows the set again at every change until interrupted.
@@ -151,7 +152,7 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         watch.observe(&mut seen);
         seen.at = Some(Timestamp::now());
         if seen.stateful_set.is_none() {
-            return Err(no_such_set(cluster, names).await);
+            return Err(no_such_set(app, cluster, names).await);
         }
         let questions = inquiry.next(&mut seen, Timestamp::now());
         asker.ask(members_to_ask(&seen), &mut seen).await;
@@ -167,13 +168,13 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
 }
 
 /// The set is not where it was looked for; where sets of that name are, if the user may see that.
-pub async fn no_such_set(cluster: &Cluster, names: &Names) -> Failure {
+pub async fn no_such_set(app: &App, cluster: &Cluster, names: &Names) -> Failure {
     let (set, namespace) = (names.set(), names.namespace());
     let failure = Failure::error(format!("there is no set {set} in namespace {namespace}"));
     let elsewhere = sets_named(cluster, set).await;
     if elsewhere.is_empty() {
         return failure
-            .hint("bring one up: pgset up")
+            .hint(format!("bring one up: {}", app.command("up", names)))
             .hint("look in another namespace with -n, or for another name with --name");
     }
     elsewhere

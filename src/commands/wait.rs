@@ -1,8 +1,7 @@
 //! `pgset wait`: what `up` and `scale` do after their change, for whoever interrupted them.
 
-use super::app::{App, patience};
-use super::follow::Follower;
-use super::result::{Finish, finish};
+use super::app::App;
+use super::result::{Settle, settle};
 use super::status::no_such_set;
 use crate::cli::WaitArgs;
 use crate::cluster::look;
@@ -17,22 +16,21 @@ pub async fn run(app: &App, args: WaitArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
     if look(&cluster, names.namespace(), names.set()).await?.stateful_set.is_none() {
-        return Err(no_such_set(&cluster, &names).await);
+        return Err(no_such_set(app, &cluster, &names).await);
     }
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on by itself",
         format!("wait for it: {}", app.command("wait", &names)),
     );
-    let follower = Follower {
+    settle(Settle {
         app,
         cluster: &cluster,
         names: &names,
-        since: app.started,
-        timeout: patience(target.timeout),
+        timeout: target.timeout,
         secret: None,
-    };
-    let followed = follower.follow().await?;
-    let changes = Vec::new();
-    let (cluster, names, followed) = (&cluster, &names, &followed);
-    finish(Finish { app, cluster, names, followed, command: "wait", output: args.output, changes }).await
+        command: "wait",
+        output: args.output,
+        changes: Vec::new(),
+    })
+    .await
 }

@@ -85,4 +85,27 @@ impl ObjectKind {
             Self::StatefulSet => "apps/v1",
         }
     }
+
+    /// The API group; empty for the core one.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        self.api_version().split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The kind as addresses and rights spell it, such as `statefulsets`.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::PersistentVolume => "persistentvolumes",
+            Self::PersistentVolumeClaim => "persistentvolumeclaims",
+            Self::ServiceAccount => "serviceaccounts",
+            Self::Role => "roles",
+            Self::RoleBinding => "rolebindings",
+            Self::Secret => "secrets",
+            Self::ConfigMap => "configmaps",
+            Self::Service => "services",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
 }

@@ -42,6 +42,8 @@ pub struct State {
     /// The image and uid the members ran with last: `down --delete-data` needs them when the StatefulSet is gone.
     pub image: Option<String>,
     pub uid: Option<i64>,
+    /// How many members the set has while its StatefulSet is not there to say so: stopped, or being made anew.
+    pub replicas: Option<u8>,
 }
 
 impl State {
@@ -55,6 +57,7 @@ impl State {
             retired: retired.map(|(member, token)| (member.to_owned(), token.trim().to_owned())).collect(),
             image: text("image").map(str::to_owned),
             uid: text("uid").and_then(|uid| uid.parse().ok()),
+            replicas: text("replicas").and_then(|replicas| replicas.parse().ok()),
         }
     }
 
@@ -64,7 +67,13 @@ impl State {
     pub fn config_map(&self, names: &Names) -> Object {
         let mut data = json!({});
         let uid = self.uid.map(|uid| uid.to_string());
-        let values = [("system-identifier", &self.system_identifier), ("image", &self.image), ("uid", &uid)];
+        let replicas = self.replicas.map(|replicas| replicas.to_string());
+        let values = [
+            ("system-identifier", &self.system_identifier),
+            ("image", &self.image),
+            ("uid", &uid),
+            ("replicas", &replicas),
+        ];
         for (key, value) in values {
             if let Some(value) = value {
                 data[key] = value.as_str().into();

@@ -11,7 +11,7 @@ use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Object, ObjectKind};
-use crate::settings::{ClassName, Flavor, Image, Layout, Replicas, Settings, Storage};
+use crate::settings::{ClassName, Flavor, Image, Layout, Quantity, Replicas, Settings, Storage};
 
 /// What the objects depend on beside the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Context {
     pub replicas: u8,
     /// The member that the Service of the primary selects, such as `pgset-0`.
     pub primary: String,
+    /// The room for data where it is less than the settings' size: claims that exist need not grow.
+    pub room: Option<Quantity>,
 }
 
 impl Context {
@@ -27,7 +29,7 @@ impl Context {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let names = Names::new(&settings.name, &settings.namespace);
-        Self { replicas: settings.replicas.get(), primary: names.member(0) }
+        Self { replicas: settings.replicas.get(), primary: names.member(0), room: None }
     }
 }
 
@@ -59,7 +61,7 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
     objects.push(renderer.object(ObjectKind::ServiceAccount, "serviceaccount.yaml", &names.service_account())?);
 
     let mut files: Vec<NamedText> = Vec::new();
-    let conf = postgresql_conf(settings, &mut renderer)?;
+    let conf = postgresql_conf(settings, context.room.as_ref().unwrap_or(&settings.size), &mut renderer)?;
     files.push(NamedText { name: "postgresql.conf", text: &conf });
     files.extend(templates.scripts().map(|(name, text)| NamedText { name, text }));
     renderer.context.insert("files", &files);
@@ -224,8 +226,8 @@ struct TuningValues {
     max_slot_wal_keep_size: String,
 }
 
-/// The text of `postgresql.conf`.
-fn postgresql_conf(settings: &Settings, renderer: &mut Renderer) -> Result<String, ManifestError> {
+/// The text of `postgresql.conf`, for data volumes of this size.
+fn postgresql_conf(settings: &Settings, size: &Quantity, renderer: &mut Renderer) -> Result<String, ManifestError> {
     let mut extras = Vec::new();
     let mut connections = 100;
     for (name, value) in &settings.postgresql {
@@ -243,15 +245,11 @@ fn postgresql_conf(settings: &Settings, renderer: &mut Renderer) -> Result<Strin
         }
         extras.push(Parameter { name, value });
     }
-    let tuning = Tuning::of(Room {
-        memory: settings.memory.bytes(),
-        disk: settings.size.bytes(),
-        layout: settings.layout,
-        connections,
-    });
+    let tuning =
+        Tuning::of(Room { memory: settings.memory.bytes(), disk: size.bytes(), layout: settings.layout, connections });
     let values = TuningValues {
         memory: unit(settings.memory.bytes()),
-        size: unit(settings.size.bytes()),
+        size: unit(size.bytes()),
         shared_buffers: unit(tuning.shared_buffers),
         effective_cache_size: unit(tuning.effective_cache_size),
         maintenance_work_mem: unit(tuning.maintenance_work_mem),

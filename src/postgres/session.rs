@@ -79,6 +79,15 @@ impl Session {
         serde_json::from_str(&text).map_err(|error| format!("unreadable answer: {error}"))
     }
 
+    /// Writes all changed buffers to disk, which takes as long as it takes, but no longer than `patience`.
+    ///
+    /// # Errors
+    /// PostgreSQL's or the stream's own words.
+    pub async fn checkpoint(&self, patience: Duration) -> Result<(), String> {
+        within(self.client.batch_execute("set statement_timeout = 0")).await?;
+        within_time(patience, self.client.batch_execute("checkpoint")).await
+    }
+
     /// The first column of the first row of a query.
     async fn text(&self, sql: &str) -> Result<String, String> {
         let rows = within(self.client.simple_query(sql)).await?;
@@ -97,11 +106,18 @@ impl Drop for Session {
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    within_time(PATIENCE, work).await
+}
+
+async fn within_time<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(patience, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
             Err(error.as_db_error().map_or_else(|| innermost(&error), |error| error.message().to_owned()))
         }
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
     }
 }

@@ -1,5 +1,6 @@
 //! What people and machines are shown: the terminal resolved once, tables, JSON and YAML views, progress.
 
+pub mod difference;
 pub mod progress;
 pub mod status;
 mod table;

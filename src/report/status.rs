@@ -127,9 +127,17 @@ impl StatusView {
         text
     }
 
+    /// Whether the set is to have no members.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.replicas == 0
+    }
+
     fn headline(&self, ui: &Ui) -> String {
         let health = if self.healthy {
             ui.paint_data(Paint::Green, "healthy")
+        } else if self.is_stopped() {
+            ui.paint_data(Paint::Yellow, "stopped")
         } else {
             ui.paint_data(Paint::Red, "not healthy")
         };

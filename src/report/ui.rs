@@ -104,7 +104,8 @@ impl Ui {
 
     /// Shows how a command failed.
     pub fn failure(&self, failure: &Failure) {
-        if failure.kind == Kind::Interrupted && failure.error.to_string().is_empty() {
+        // An interrupt at the end of a live view, or a difference that has been shown: the exit code says the rest.
+        if matches!(failure.kind, Kind::Interrupted | Kind::Differs) && failure.error.to_string().is_empty() {
             return;
         }
         let mut causes = failure.error.chain().map(ToString::to_string);

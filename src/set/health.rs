@@ -40,6 +40,8 @@ impl Health {
 pub enum Unmet {
     #[error("there is no StatefulSet")]
     NoStatefulSet,
+    #[error("the set is stopped")]
+    Stopped,
     #[error("the StatefulSet controller has not yet seen the latest change")]
     NotObserved,
     #[error("{member} does not exist yet")]
@@ -89,6 +91,7 @@ impl Unmet {
             | Self::NotStreaming { member, .. }
             | Self::NotListed { member, .. } => Some(member),
             Self::NoStatefulSet
+            | Self::Stopped
             | Self::NotObserved
             | Self::NoPrimary
             | Self::SeveralPrimaries { .. }
@@ -109,7 +112,7 @@ pub fn health(seen: &Observation) -> Health {
         Asking::Forbidden => Word::Kubernetes,
     };
     let mut unmet = kubernetes(seen);
-    if seen.stateful_set.is_some() {
+    if seen.wanted().is_some_and(|wanted| wanted > 0) {
         match word {
             Word::PostgreSQL => {
                 // That a member which is not there or not ready was not asked goes without saying.
@@ -133,6 +136,9 @@ fn kubernetes(seen: &Observation) -> Vec<Unmet> {
     }
     let revision = status.and_then(|s| s.update_revision.as_deref());
     let wanted = seen.wanted().unwrap_or(0);
+    if wanted == 0 {
+        unmet.push(Unmet::Stopped);
+    }
     for member in seen.members() {
         let surplus = seen.ordinal(&member).is_none_or(|ordinal| ordinal >= wanted);
         match seen.pod(&member) {

@@ -5,10 +5,12 @@
 mod bytes;
 pub mod findings;
 pub mod health;
+pub mod home;
 pub mod inquiry;
 mod lsn;
 pub mod mask;
 pub mod observation;
+pub mod order;
 pub mod phase;
 pub mod plan;
 pub mod redact;

@@ -67,6 +67,14 @@ pub struct Inside {
     pub service: Option<bool>,
 }
 
+/// When an event happened last.
+#[must_use]
+pub fn happened(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let micro = series.or(event.event_time.as_ref()).map(|time| time.0);
+    micro.max(event.last_timestamp.as_ref().map(|time| time.0))
+}
+
 /// Whether PostgreSQL can be asked at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

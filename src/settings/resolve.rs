@@ -56,6 +56,9 @@ pub struct Target {
 pub struct Connection {
     pub context: Option<String>,
     pub kubeconfig: Option<PathBuf>,
+    /// Whom to act as, in place of the kubeconfig's own user.
+    pub as_user: Option<String>,
+    pub as_groups: Vec<String>,
 }
 
 /// Which cluster a command talks to.
@@ -70,7 +73,9 @@ pub fn connection(common: &Common, env: &Env, file: &SettingsFile) -> Result<Con
         Read::Absent | Read::Bad => None,
     };
     let kubeconfig = common.kubeconfig.clone();
-    if reader.problems.is_empty() { Ok(Connection { context, kubeconfig }) } else { Err(reader.problems) }
+    let (as_user, as_groups) = (common.as_user.clone(), common.as_groups.clone());
+    let connection = Connection { context, kubeconfig, as_user, as_groups };
+    if reader.problems.is_empty() { Ok(connection) } else { Err(reader.problems) }
 }
 
 /// Which set a command is about. `namespace` is the one of the kubeconfig's context.
@@ -91,7 +96,19 @@ pub fn target(
 
 fn read_target(reader: &mut Reader<'_>, common: &Common, context_namespace: Option<&str>) -> Target {
     // Taken apart in full, so that a flag that is added cannot be forgotten here.
-    let Common { namespace, name, context: _, kubeconfig: _, timeout, yes: _, quiet: _, verbose: _, color: _ } = common;
+    let Common {
+        namespace,
+        name,
+        context: _,
+        kubeconfig: _,
+        as_user: _,
+        as_groups: _,
+        timeout,
+        yes: _,
+        quiet: _,
+        verbose: _,
+        color: _,
+    } = common;
     let name = reader.read(Setting::Name, name.as_deref());
     let name = reader.settle(Setting::Name, name, plain("pgset")).value;
     let namespace = match (reader.read(Setting::Namespace, namespace.as_deref()), context_namespace) {

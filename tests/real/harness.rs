@@ -181,6 +181,10 @@ impl ClusterObject {
         kubectl_with(&["apply", "-f", "-"], manifest);
         object
     }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Drop for ClusterObject {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
 
+mod change;
+mod client;
 mod faults;
 mod faults_access;
 mod faults_pods;
@@ -12,4 +14,5 @@ mod findings_postgres;
 mod findings_storage;
 mod harness;
 mod lifecycle;
+mod turns;
 mod up;

@@ -20,6 +20,7 @@ mod replication;
 mod revision;
 mod scheduling;
 mod services;
+mod stopped;
 mod storage;
 mod terminating;
 mod upkeep;
@@ -37,7 +38,7 @@ pub use replication::far_behind;
 
 use super::health;
 use super::mask;
-use super::observation::Observation;
+use super::observation::{Observation, happened};
 
 /// One thing that is wrong or late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -214,6 +215,7 @@ struct Family {
 
 /// In the order in which a start meets them.
 const FAMILIES: &[Family] = &[
+    Family { findings: stopped::findings, catalogue: stopped::CATALOGUE, of_pods: false },
     Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
     Family { findings: control::findings, catalogue: control::CATALOGUE, of_pods: false },
     Family { findings: network::findings, catalogue: network::CATALOGUE, of_pods: true },
@@ -260,13 +262,6 @@ impl Asked<'_> {
     fn counts_from(&self, event: &Event) -> Option<Timestamp> {
         happened(event).max(self.since)
     }
-}
-
-/// When an event happened last.
-fn happened(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
-    let micro = series.or(event.event_time.as_ref()).map(|time| time.0);
-    micro.max(event.last_timestamp.as_ref().map(|time| time.0))
 }
 
 /// When an event happened first.

@@ -245,7 +245,7 @@ fn the_check_itself_finds_bad_values() {
 fn flags_and_table_say_the_same() {
     let mut command = Cli::command();
     command.build();
-    for name in ["up", "render", "settings"] {
+    for name in ["up", "diff", "render", "settings"] {
         let command = command.find_subcommand(name).expect(name);
         let arguments: Vec<_> = command.get_arguments().collect();
         for setting in Setting::ALL {
@@ -263,7 +263,8 @@ fn flags_and_table_say_the_same() {
         }
         let known = |long: &str| {
             Setting::ALL.iter().any(|setting| setting.names().flag.is_some_and(|flag| flag[2..] == *long))
-                || ["help", "file", "output", "kubeconfig", "yes", "quiet", "verbose", "color", "eject"].contains(&long)
+                || ["help", "file", "output", "kubeconfig", "yes", "quiet", "verbose", "color"].contains(&long)
+                || ["as", "as-group", "eject", "dry-run"].contains(&long)
         };
         for long in arguments.iter().filter_map(|argument| argument.get_long()) {
             assert!(known(long), "{name} --{long} is not in the table");

@@ -20,7 +20,7 @@ fn everything_wrong_is_named_at_once() {
       postgresql.work_mem from conf/pgset.yaml:5: expected one value, found a list
       namespace "Shop" from kubeconfig: expected lowercase letters, digits and hyphens only, found 'S'
       image "Post gres" from --image: expected an image reference, found a space in it
-      replicas "0" from --replicas: expected a number of members from 1 to 32
+      replicas "0" from --replicas: expected a number of members from 1 to 32; `pgset stop` stops a set and keeps its data
       layout "both" from conf/pgset.yaml:1: expected one of shared, per-pod
       nfs-path "nfs" from NFS_PATH: expected an absolute path, one that starts with `/`
       size "1GB" from --size: "GB" is not a unit of Kubernetes: write Gi or G

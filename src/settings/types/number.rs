@@ -25,6 +25,10 @@ impl FromStr for Replicas {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match digits(text).and_then(|n| u8::try_from(n).ok()) {
             Some(n) if (1..=Self::MAX).contains(&n) => Ok(Self(n)),
+            Some(0) => invalid(format!(
+                "expected a number of members from 1 to {}; `pgset stop` stops a set and keeps its data",
+                Self::MAX
+            )),
             _ => invalid(format!("expected a number of members from 1 to {}", Self::MAX)),
         }
     }

@@ -1,0 +1,96 @@
+//! `pgset up`: preflight, plan, apply, wait until healthy, how to connect.
+
+mod apply;
+mod plan;
+mod prepare;
+mod preview;
+
+use tokio::time::Instant;
+
+use super::app::App;
+use super::result::{Settle, how_to_connect, settle};
+use crate::cli::UpArgs;
+use crate::error::Outcome;
+use crate::set::plan::{Change, claim_flags, never_changes};
+
+use apply::{apply, say_changes};
+use plan::Plan;
+use prepare::Prepared;
+pub use prepare::{Preflight, needs, prepare, resolve};
+pub use preview::{differs, preview};
+
+/// Brings the set up.
+///
+/// # Errors
+/// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
+pub async fn run(app: &App, args: UpArgs) -> Outcome {
+    let prepared = prepare(app, &args.settings, Preflight::Check).await?;
+    if args.dry_run {
+        app.ui.data(&preview(app, &prepared, args.output)?)?;
+        app.ui.say("dry run: nothing was changed");
+        return Ok(());
+    }
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret } = prepared;
+    ask(app, &plan)?;
+    for line in &plan.stays {
+        app.ui.warn(line);
+    }
+    if plan.is_stopped() {
+        app.ui.say(&format!("{} was stopped: starting it with {} members", names.set(), plan.replicas));
+    }
+    app.when_interrupted(
+        "interrupted: nothing is undone, and the set goes on starting by itself",
+        format!("wait for it: {}, or repeat: {}", app.command("wait", &names), app.command("up", &names)),
+    );
+    let replicas = plan.replicas;
+    let deadline = Instant::now() + timeout.get();
+    let changes = apply(app, &cluster, &names, plan, new_secret, settings.size.as_str(), deadline).await?;
+    say_changes(app, &names, &changes);
+    if changes.replicas.is_some() && replicas != settings.replicas.get() {
+        app.ui.hint(&format!(
+            "the set keeps the {replicas} members it was scaled to; to change that: {}",
+            app.command(&format!("scale {}", settings.replicas.get()), &names)
+        ));
+    }
+    settle(Settle {
+        app,
+        cluster: &cluster,
+        names: &names,
+        timeout,
+        secret: Some(secret),
+        command: "up",
+        output: args.output,
+        changes: changes.words(),
+    })
+    .await?;
+    how_to_connect(app, &names, &settings);
+    Ok(())
+}
+
+/// Asks before a StatefulSet is deleted, though only to be made anew.
+fn ask(app: &App, plan: &Plan) -> Outcome {
+    let Some(set) = plan.stateful_set() else { return Ok(()) };
+    let Change::Recreated(paths) = &set.change else { return Ok(()) };
+    // Deleted already, by whoever or by an `up` that was interrupted here: nothing is left to ask.
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let name = &set.object.name;
+    let never: Vec<&str> = paths.iter().map(String::as_str).filter(|path| never_changes(path)).collect();
+    app.ui.say(&format!("Kubernetes lets nobody change this on a StatefulSet: {}", never.join(", ")));
+    app.ui.say(&format!(
+        "StatefulSet {name} has to be deleted and created again; its members run on, their claims and data stay"
+    ));
+    if app.common.yes {
+        return Ok(());
+    }
+    let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
+    let question = format!("delete StatefulSet {name} and create it again around its members? [y/N]");
+    let asked =
+        app.ui.confirm(&question, yes, "answer beforehand: the same command with --yes, or see it with --dry-run");
+    let keep = set.live.as_ref().map(|live| claim_flags(live, &set.result)).unwrap_or_default();
+    match asked {
+        Err(refused) if !keep.is_empty() => Err(refused.hint(format!("or keep what the set has: {}", keep.join(" ")))),
+        asked => asked,
+    }
+}

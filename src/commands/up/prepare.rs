@@ -1,0 +1,125 @@
+//! Before anything is changed: settings from everywhere, manifests, all that can be known to be missing, and the plan.
+
+use futures::future::try_join;
+
+use super::plan::{Plan, Refusal, folders_of_its_own, plan};
+use crate::cli::SettingsFlags;
+use crate::cluster::{Cluster, Need, Problem, SetSecret, context_namespace, preflight};
+use crate::commands::app::App;
+use crate::commands::home::guard;
+use crate::commands::passwords::passwords;
+use crate::error::{Failure, Kind, Outcome};
+use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
+use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, ThisMachine, Timeout};
+
+/// All that `up` needs to go ahead, and all that `diff` shows.
+pub struct Prepared {
+    pub settings: Settings,
+    pub timeout: Timeout,
+    pub names: Names,
+    pub cluster: Cluster,
+    pub plan: Plan,
+    pub secret: SetSecret,
+    /// The Secret to create, where there is none yet.
+    pub new_secret: Option<Object>,
+}
+
+/// Whether rights, namespace and storage are asked for beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preflight {
+    Check,
+    Skip,
+}
+
+/// Finds out what `up` would do; changes nothing.
+///
+/// # Errors
+/// What would keep `up` from doing it.
+pub async fn prepare(app: &App, flags: &SettingsFlags, preflight: Preflight) -> Outcome<Prepared> {
+    let (resolved, connection) = resolve(app, flags)?;
+    let Resolved { settings, timeout, .. } = resolved;
+    let templates = Templates::load(settings.templates.as_deref())?;
+    let names = Names::new(&settings.name, &settings.namespace);
+    let manifests = render(&settings, &Context::new(&settings), &templates)?;
+    let cluster = app.connect(&connection).await?;
+
+    let checked = async {
+        match preflight {
+            Preflight::Check => check(&cluster, &settings, &manifests).await,
+            Preflight::Skip => Ok(()),
+        }
+    };
+    let (checked, same_home) = futures::join!(checked, guard(app, &cluster, &names, &settings));
+    // Settings that lead elsewhere come first: what else is missing may be so only because of them.
+    let claims = match same_home {
+        Err(failure) if failure.kind == Kind::Refused => return Err(failure),
+        same_home => {
+            checked?;
+            same_home?
+        }
+    };
+    if preflight == Preflight::Check {
+        app.ui.detail("preflight: version, namespace, storage and rights are fine");
+    }
+    let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
+    let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
+    let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
+    folders_of_its_own(app, &cluster, &names, &plan).await?;
+    app.ui.detail(&format!("dry run: the API server accepts all {} objects", plan.objects.len()));
+    Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret })
+}
+
+/// Settings from everywhere, and the way to the cluster they are for.
+///
+/// # Errors
+/// Everything that is wrong with what was given, at once.
+pub fn resolve(app: &App, flags: &SettingsFlags) -> Outcome<(Resolved, settings::Connection)> {
+    let file = SettingsFile::load(flags.file.as_deref());
+    let failed = |problems: Vec<settings::Problem>| settings::failure(&problems);
+    let connection = settings::connection(&app.common, &app.env, &file);
+    let namespace = connection.as_ref().ok().and_then(context_namespace);
+    let context = settings::Context { namespace: namespace.as_deref(), machine: &ThisMachine };
+    let inputs = Inputs { common: &app.common, flags, env: &app.env, file: &file, context };
+    // First, since it tells everything that is wrong and not only what concerns the connection.
+    let resolved = settings::resolve(&inputs).map_err(failed)?;
+    Ok((resolved, connection.map_err(failed)?))
+}
+
+/// Everything that can be known to be missing, in one list, before the first write.
+async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) -> Outcome {
+    let problems = preflight(cluster, settings, &needs(manifests)).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let name = &settings.name;
+    let list: String = problems.iter().map(|Problem { what, fix }| format!("\n  - {what}\n    fix: {fix}")).collect();
+    let count =
+        if problems.len() == 1 { "one thing keeps".to_owned() } else { format!("{} things keep", problems.len()) };
+    Err(Failure::error(format!("{count} {name} from coming up; nothing was changed:{list}")))
+}
+
+/// Every right `up` uses, but for asking PostgreSQL: without that one, health is Kubernetes' word.
+pub fn needs(manifests: &Manifests) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut kinds: Vec<ObjectKind> = manifests.objects.iter().map(|object| object.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        for verb in ["get", "create", "patch"] {
+            let need = Need::new(verb, kind.group(), kind.plural());
+            needs.push(if kind == ObjectKind::PersistentVolume { need.cluster_wide() } else { need });
+        }
+    }
+    needs.extend(["get", "create"].map(|verb| Need::new(verb, "", "secrets")));
+    needs.push(Need::new("patch", "", "pods"));
+    let watched = [
+        ("apps", "statefulsets"),
+        ("", "pods"),
+        ("", "persistentvolumeclaims"),
+        ("discovery.k8s.io", "endpointslices"),
+    ];
+    for (group, resource) in watched {
+        needs.extend(["list", "watch"].map(|verb| Need::new(verb, group, resource)));
+    }
+    needs
+}
