@@ -14,6 +14,13 @@ mod status;
 mod up;
 mod wait;
 
+mod dsn;
+mod forward;
+mod list;
+mod logs;
+mod port_forward;
+mod psql;
+
 use app::App;
 
 use crate::cli::{Cli, Command};
@@ -29,7 +36,7 @@ pub fn run(cli: Cli) -> u8 {
         Ok(runtime) => runtime.block_on(async {
             tokio::select! {
                 outcome = dispatch(&app, cli.command) => outcome,
-                () = interrupted() => Err(app.interrupted()),
+                () = interrupted(&app) => Err(app.interrupted()),
             }
         }),
         Err(error) => Err(Failure::error(format!("failed to start: {error}"))),
@@ -52,15 +59,29 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
+
+        Command::List(args) => list::run(app, args).await,
+        Command::Dsn(args) => dsn::run(app, args).await,
+        Command::Psql(args) => psql::run(app, args).await,
+        Command::Logs(args) => logs::run(app, args).await,
+        Command::Verify(_) => Err(Failure::error("verify is not there yet")),
+        Command::PortForward(args) => port_forward::run(app, args).await,
     }
 }
 
 /// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
-async fn interrupted() {
+async fn interrupted(app: &App) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {
+                if app.heeds_interrupts() {
+                    return;
+                }
+            }
+            _ = terminate.recv() => return,
+        }
     }
 }

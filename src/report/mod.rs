@@ -1,8 +1,10 @@
 //! What people and machines are shown: the terminal resolved once, tables, JSON and YAML views, progress.
 
+pub mod list;
 pub mod progress;
 pub mod status;
 mod table;
+pub mod terminal;
 pub mod text;
 mod ui;
 

@@ -2,12 +2,17 @@
 //!
 //! Pure: no client, no clock, no terminal. Every decision of pgset is made here, from an [`Observation`] and `now`.
 
+pub mod dsn;
 pub mod findings;
 pub mod health;
+pub mod identity;
+pub mod listing;
+pub mod log;
 mod lsn;
 pub mod observation;
 pub mod phase;
 pub mod plan;
+pub mod psql;
 pub mod rollout;
 
 pub use findings::{Finding, Severity};
