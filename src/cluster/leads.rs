@@ -44,7 +44,10 @@ impl Leads {
             let mut incoming = BTreeMap::new();
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(watcher::Event::Init) => incoming.clear(),
+                    Ok(watcher::Event::Init) => {
+                        incoming.clear();
+                        continue;
+                    }
                     Ok(watcher::Event::InitApply(slice)) => {
                         incoming.insert(slice.name_any(), slice);
                         continue;

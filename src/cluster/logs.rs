@@ -17,7 +17,7 @@ use super::{ApiFailure, Cluster};
 use crate::set::observation::{CONTAINER, PodReading};
 
 /// One life of a member's container: another one after every restart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Life {
     pub member: String,
     /// The pod's uid: a new pod of the same name is another one.
@@ -25,6 +25,8 @@ pub struct Life {
     pub restarts: i32,
     /// It has begun, so it has a log.
     pub begun: bool,
+    /// It has begun and not yet ended.
+    pub running: bool,
 }
 
 impl Life {
@@ -32,8 +34,15 @@ impl Life {
     #[must_use]
     fn of(pod: &Pod) -> Self {
         let state = pod.container().and_then(|container| container.state.as_ref());
-        let begun = state.is_some_and(|state| state.running.is_some() || state.terminated.is_some());
-        Self { member: pod.name_any(), pod: pod.uid().unwrap_or_default(), restarts: pod.restarts(), begun }
+        let running = state.is_some_and(|state| state.running.is_some());
+        let begun = running || state.is_some_and(|state| state.terminated.is_some());
+        Self { member: pod.name_any(), pod: pod.uid().unwrap_or_default(), restarts: pod.restarts(), begun, running }
+    }
+
+    /// The same life, however far it has come.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.member, &self.pod, self.restarts) == (&other.member, &other.pod, other.restarts)
     }
 }
 
@@ -114,7 +123,10 @@ impl Lives {
             let mut incoming = BTreeMap::new();
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(watcher::Event::Init) => incoming.clear(),
+                    Ok(watcher::Event::Init) => {
+                        incoming.clear();
+                        continue;
+                    }
                     Ok(watcher::Event::InitApply(pod)) => {
                         incoming.insert(pod.name_any(), Life::of(&pod));
                         continue;

@@ -76,8 +76,8 @@ impl Show<'_> {
         let safe = |text: &str| if self.terminal { harmless(text) } else { text.to_owned() };
         match self.format {
             LogFormat::Json => {
-                let json = serde_json::json!({"time": line.time, "member": line.member, "text": line.text});
-                safe(&json.to_string()) + "\n"
+                // A line of text and two names always make a document.
+                safe(&serde_json::to_string(line).unwrap_or_default()) + "\n"
             }
             LogFormat::Text => {
                 let member = self.app.ui.paint_data(color(&line.member), &format!("{:width$}", line.member));
@@ -172,11 +172,12 @@ impl Reader<'_> {
         if known.is_empty() && live_set(self.cluster, self.names.namespace(), self.names.set()).await?.is_none() {
             return Err(no_such_set(self.cluster, self.names).await);
         }
-        let mut begun: BTreeSet<Life> = BTreeSet::new();
+        let mut begun: Vec<Life> = Vec::new();
         let mut part = self.part.clone();
         loop {
             for life in known.iter().filter(|life| life.begun && self.wants(life)) {
-                if begun.insert(life.clone()) {
+                if !begun.iter().any(|known| known.is(life)) {
+                    begun.push(life.clone());
                     streams.follow(self, life.clone(), part.clone());
                 }
             }
@@ -230,15 +231,22 @@ impl Streams {
         let (cluster, namespace) = (reader.cluster.clone(), reader.names.namespace().to_owned());
         let (set, ui, member) = (reader.names.set().to_owned(), reader.app.ui.clone(), life.member.clone());
         let follow = async move {
+            let now =
+                async || Some(lives(&cluster, &namespace, &set).await.ok()?.into_iter().find(|now| now.is(&life)));
             let mut last = Timestamp::MIN;
             let mut told = false;
             loop {
-                let from = last;
                 match Log::open(&cluster, &namespace, &life.member, &part).await {
                     Ok(mut log) => {
+                        // The API server opens the log of whatever container is there. Where it is still the same one
+                        // afterwards, it was the right one.
+                        if let Some(None) = now().await {
+                            return;
+                        }
+                        let from = last;
                         while let Some(raw) = log.line().await {
                             let line = Line::read(&life.member, &raw, last);
-                            // The API server cuts at whole seconds: what was told before comes again.
+                            // It cuts at whole seconds: what was told before comes again.
                             if line.time > from {
                                 last = line.time.max(last);
                                 if tell.send(line).await.is_err() {
@@ -255,13 +263,16 @@ impl Streams {
                     }
                     Err(_) => {}
                 }
-                // A container that has ended has a log that ends at once; a connection that broke has more.
-                match lives(&cluster, &namespace, &set).await {
-                    Ok(now) if !now.iter().any(|other| *other == life) => return,
-                    _ => {}
+                // It ended with its container, or the connection broke and there is more to come.
+                loop {
+                    sleep(AGAIN).await;
+                    match now().await {
+                        Some(Some(now)) if now.running => break,
+                        Some(_) => return,
+                        None => {}
+                    }
                 }
                 part = Part { follow: true, since: (last > Timestamp::MIN).then_some(last), ..Part::default() };
-                sleep(AGAIN).await;
             }
         };
         tokio::spawn(follow);
