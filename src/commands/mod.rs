@@ -20,6 +20,7 @@ mod list;
 mod logs;
 mod port_forward;
 mod psql;
+mod verify;
 
 use app::App;
 
@@ -64,7 +65,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Dsn(args) => dsn::run(app, args).await,
         Command::Psql(args) => psql::run(app, args).await,
         Command::Logs(args) => logs::run(app, args).await,
-        Command::Verify(_) => Err(Failure::error("verify is not there yet")),
+        Command::Verify(args) => verify::run(app, args).await,
         Command::PortForward(args) => port_forward::run(app, args).await,
     }
 }

@@ -14,6 +14,7 @@ pub mod phase;
 pub mod plan;
 pub mod psql;
 pub mod rollout;
+pub mod verify;
 
 pub use findings::{Finding, Severity};
 pub use health::{Health, Unmet};
