@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{AsyncBufRead, AsyncBufReadExt, StreamExt};
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::runtime::WatchStreamExt;
@@ -72,7 +72,8 @@ impl Log {
             container: Some(CONTAINER.to_owned()),
             follow: part.follow,
             previous: part.previous,
-            since_time: part.since,
+            // Down to the second: the client would round, and lose what was written before.
+            since_time: part.since.map(whole_seconds),
             tail_lines: part.tail.map(i64::from),
             timestamps: true,
             ..LogParams::default()
@@ -90,6 +91,12 @@ impl Log {
             _ => None,
         }
     }
+}
+
+/// The last whole second.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    let down = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    time.round(down).unwrap_or(time)
 }
 
 /// The lives of a set's containers now, by member.

@@ -10,4 +10,5 @@ mod faults_access;
 mod faults_pods;
 mod harness;
 mod lifecycle;
+mod live;
 mod up;
