@@ -3,10 +3,13 @@
 
 #![allow(clippy::doc_markdown, reason = "comments are help texts here, where backticks are noise")]
 
+mod live;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use self::live::*;
 use crate::settings::Replicas;
 
 /// A PostgreSQL primary and its streaming replicas on Kubernetes, with one command.
@@ -178,6 +181,22 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write a manual page to stdout, or all of them to a folder
     Man(ManArgs),
+
+    /// List the sets of a namespace, or of all
+    List(ListArgs),
+    /// Print how a client inside the cluster connects
+    Dsn(DsnArgs),
+    /// Open psql on the primary or a replica
+    ///
+    /// Runs the psql of this machine over a private tunnel, or the one in the member where this machine has none. Its exit
+    /// code is psql's.
+    Psql(PsqlArgs),
+    /// Listen on this machine and lead every connection to the primary, wherever it is
+    PortForward(PortForwardArgs),
+    /// Show the logs of all members, merged by time
+    Logs(LogsArgs),
+    /// Write on the primary, read it on every replica, check Services and passwords, and clean up
+    Verify(VerifyArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -592,9 +611,9 @@ mod tests {
             let examples: Vec<&str> = examples.take_while(|line| line.starts_with("  ")).collect();
             assert!(!examples.is_empty(), "{} has no examples", command.get_name());
             for example in examples {
-                // Two lines in one, what is piped or written elsewhere, variables in front, a remark behind.
+                // Two lines in one, what is piped, read or written elsewhere, variables in front, a remark behind.
                 for line in example.trim().split(" && ") {
-                    let line = line.split(['|', '>']).next().unwrap_or_default();
+                    let line = line.split(['|', '>', '<']).next().unwrap_or_default();
                     let line = line.find("pgset ").map_or(line, |start| &line[start..]);
                     let line = line.split("   ").next().unwrap_or_default();
                     assert!(parse(line).is_ok(), "{line}");

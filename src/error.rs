@@ -21,6 +21,8 @@ pub enum Kind {
     Refused,
     /// Interrupted by the person: exit code 130.
     Interrupted,
+    /// A program that pgset ran ended with this code, and has said itself why.
+    Passed(u8),
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::Differs => 5,
             Self::Refused => 6,
             Self::Interrupted => 130,
+            Self::Passed(code) => code,
         }
     }
 }

@@ -289,3 +289,106 @@ async fn everybody_else_gets_every_problem_in_one_list() {
     );
     assert_eq!(served.await.unwrap(), 4);
 }
+
+/// Answers whatever comes, by address, and returns the addresses.
+async fn answer_by_address(mut api: Api, answer: fn(&str) -> (u16, Vec<u8>)) -> Vec<String> {
+    let mut asked = Vec::new();
+    while let Some((request, send)) = api.next_request().await {
+        asked.push(format!("{} {}", request.method(), request.uri()));
+        let (code, body) = answer(request.uri().path());
+        send.send_response(Response::builder().status(code).body(Body::from(body)).unwrap());
+    }
+    asked.sort();
+    asked
+}
+
+#[tokio::test]
+async fn listing_sets_is_one_request_a_kind_however_many_there_are() {
+    fn answer(path: &str) -> (u16, Vec<u8>) {
+        let object = |namespace: &str, name: &str, app: &str| {
+            json!({"metadata": {"namespace": namespace, "name": name, "labels": {"app": app}},
+                "spec": {"replicas": 1, "selector": {}, "serviceName": app, "template": {}}})
+        };
+        let pod =
+            |namespace: &str, app: &str| json!({"metadata": object(namespace, &format!("{app}-0"), app)["metadata"]});
+        let (kind, items) = match path.rsplit('/').next().unwrap() {
+            "statefulsets" => ("StatefulSetList", vec![object("a", "pgset", "pgset"), object("b", "orders", "orders")]),
+            "pods" => ("PodList", vec![pod("b", "orders"), pod("a", "pgset"), pod("c", "gone")]),
+            "persistentvolumeclaims" => ("PersistentVolumeClaimList", vec![]),
+            "endpointslices" => ("EndpointSliceList", vec![]),
+            other => panic!("unexpected {other}"),
+        };
+        let group = path.split('/').nth(2).unwrap();
+        let version = if path.starts_with("/apis") { format!("{group}/v1") } else { "v1".to_owned() };
+        let list = json!({"apiVersion": version, "kind": kind, "metadata": {}, "items": items});
+        (200, serde_json::to_vec(&list).unwrap())
+    }
+    let (cluster, api) = cluster();
+    let served = tokio::spawn(answer_by_address(api, answer));
+    let sets = pgset::set::listing::observations(pgset::cluster::list(&cluster, None).await.unwrap());
+    drop(cluster);
+    let seen: Vec<(&str, &str, usize)> =
+        sets.iter().map(|set| (set.namespace.as_str(), set.name.as_str(), set.pods.len())).collect();
+    assert_eq!(seen, [("a", "pgset", 1), ("b", "orders", 1)]);
+    let ours = "?&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dpgset";
+    let kinds = [
+        "/api/v1/persistentvolumeclaims",
+        "/api/v1/pods",
+        "/apis/apps/v1/statefulsets",
+        "/apis/discovery.k8s.io/v1/endpointslices",
+    ];
+    assert_eq!(served.await.unwrap(), kinds.map(|kind| format!("GET {kind}{ours}")));
+}
+
+#[tokio::test]
+async fn without_the_right_to_list_everywhere_the_kind_and_the_place_are_named() {
+    let (cluster, api) = cluster();
+    tokio::spawn(answer_by_address(api, |_| {
+        (403, serde_json::to_vec(&refusal(403, "Forbidden", "x is forbidden")).unwrap())
+    }));
+    let failure = pgset::cluster::list(&cluster, None).await.unwrap_err();
+    assert!(failure.is_forbidden());
+    assert!(failure.to_string().starts_with("failed to list ") && failure.to_string().contains(" of all namespaces: "));
+}
+
+#[tokio::test]
+async fn a_log_is_read_by_lines_whatever_their_bytes() {
+    use pgset::cluster::{Log, Part};
+    let (cluster, api) = cluster();
+    let served = tokio::spawn(answer_by_address(api, |_| {
+        (200, b"2026-01-01T00:00:00Z one\n2026-01-01T00:00:01Z \xff two\n2026-01-01T00:00:02Z no end".to_vec())
+    }));
+    let since = Some("2026-01-01T00:00:00.9Z".parse().unwrap());
+    let part = Part { follow: true, previous: false, since, tail: Some(5) };
+    let mut log = Log::open(&cluster, "shop", "pgset-0", &part).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(line) = log.line().await {
+        lines.push(line);
+    }
+    drop((log, cluster));
+    let expected = ["2026-01-01T00:00:00Z one\n", "2026-01-01T00:00:01Z \u{fffd} two\n", "2026-01-01T00:00:02Z no end"];
+    assert_eq!(lines, expected);
+    let address = "/api/v1/namespaces/shop/pods/pgset-0/log?&container=pgset&follow=true\
+        &sinceTime=2026-01-01T00%3A00%3A00Z&tailLines=5&timestamps=true";
+    assert_eq!(served.await.unwrap(), [format!("GET {address}")]);
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_there_is_said_so_with_the_kubelets_words() {
+    use pgset::cluster::{Log, Part};
+    let (cluster, api) = cluster();
+    let words = "previous terminated container \"pgset\" in pod \"pgset-0\" not found";
+    let served = tokio::spawn(serve(
+        api,
+        vec![exchange(
+            "GET",
+            "/api/v1/namespaces/shop/pods/pgset-0/log?&container=pgset&previous=true&timestamps=true",
+            400,
+            refusal(400, "BadRequest", words),
+        )],
+    ));
+    let part = Part { previous: true, ..Part::default() };
+    let failure = Log::open(&cluster, "shop", "pgset-0", &part).await.err().unwrap();
+    served.await.unwrap();
+    assert_eq!(failure.to_string(), format!("failed to read the log of Pod pgset-0 in namespace shop: {words}"));
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use kube::core::Status;
 
 /// A failed call: what was tried, on which object, and the API server's reason.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ApiFailure {
     /// Such as `failed to apply StatefulSet pgset in namespace default`.
     pub what: String,

@@ -48,6 +48,16 @@ pub async fn look(cluster: &Cluster, namespace: &str, name: &str) -> Result<Obse
     })
 }
 
+/// The set's StatefulSet alone; `None` when there is none.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn live_set(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<StatefulSet>, ApiFailure> {
+    let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), namespace);
+    let what = || format!("failed to read StatefulSet {name} in namespace {namespace}");
+    sets.get_opt(name).await.map_err(|error| ApiFailure::new(what(), &error))
+}
+
 /// What happened to the set and its members, oldest first: needed only when something is wrong. Events explain, but
 /// nothing rests on them, so a user who may not read them simply gets none.
 pub async fn look_at_events(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Event> {

@@ -232,7 +232,7 @@ impl<K: Resource> Store<K> {
 }
 
 /// The failure to remember; `None` for what the watcher mends by itself (an expired resource version).
-fn failure(error: watcher::Error, what: &str) -> Option<ApiFailure> {
+pub(super) fn failure(error: watcher::Error, what: &str) -> Option<ApiFailure> {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
             Some(ApiFailure::new(what, &error))
@@ -253,7 +253,7 @@ fn failure(error: watcher::Error, what: &str) -> Option<ApiFailure> {
 /// How soon a broken watch is tried again: at once nearly, then up to every two seconds. A person is watching, and
 /// five requests every two seconds burden nobody.
 #[derive(Default)]
-struct Pace(u32);
+pub(super) struct Pace(u32);
 
 impl Iterator for Pace {
     type Item = Duration;

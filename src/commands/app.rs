@@ -1,6 +1,6 @@
 //! What every command starts from: the terminal, the common flags, the way to the cluster.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +19,8 @@ pub struct App {
     pub started: Timestamp,
     /// What an interrupt means at this point of the command, and what to do then.
     on_interrupt: RefCell<(&'static str, Option<String>)>,
+    /// Ctrl-C is for the program that pgset runs.
+    interrupts_are_childs: Cell<bool>,
 }
 
 impl App {
@@ -36,6 +38,7 @@ impl App {
             env: Env::from_process(),
             started: Timestamp::now(),
             on_interrupt: RefCell::new(("interrupted before anything was changed", None)),
+            interrupts_are_childs: Cell::new(false),
         }
     }
 
@@ -66,6 +69,17 @@ impl App {
     /// From here on, an interrupt means this; an empty text is not shown.
     pub fn when_interrupted(&self, text: &'static str, hint: impl Into<Option<String>>) {
         *self.on_interrupt.borrow_mut() = (text, hint.into());
+    }
+
+    /// From here on, Ctrl-C is for the program that pgset runs, and does not end pgset itself.
+    pub fn leave_interrupts_to_child(&self) {
+        self.interrupts_are_childs.set(true);
+    }
+
+    /// Whether an interrupt ends the command.
+    #[must_use]
+    pub fn heeds_interrupts(&self) -> bool {
+        !self.interrupts_are_childs.get()
     }
 
     /// How the command fails when it is interrupted now.

@@ -3,15 +3,15 @@
 mod app;
 mod ask;
 mod bundle;
-mod doctor;
 mod completions;
 mod diff;
+mod doctor;
 mod down;
 mod explain;
 mod follow;
-mod learn;
 mod gone;
 mod home;
+mod learn;
 mod man;
 mod passwords;
 pub mod render;
@@ -24,6 +24,14 @@ mod status;
 mod stop;
 mod up;
 mod wait;
+
+mod dsn;
+mod forward;
+mod list;
+mod logs;
+mod port_forward;
+mod psql;
+mod verify;
 
 use app::App;
 
@@ -42,7 +50,7 @@ pub fn run(cli: Cli) -> u8 {
         Ok(runtime) => runtime.block_on(async {
             tokio::select! {
                 outcome = dispatch(&app, cli.command) => outcome,
-                () = interrupted() => Err(app.interrupted()),
+                () = interrupted(&app) => Err(app.interrupted()),
             }
         }),
         Err(error) => Err(Failure::error(format!("failed to start: {error}"))),
@@ -73,15 +81,29 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Explain(args) => explain::run(app, &args),
         Command::Completions(args) => completions::run(app, &args),
         Command::Man(args) => man::run(app, &args),
+
+        Command::List(args) => list::run(app, args).await,
+        Command::Dsn(args) => dsn::run(app, args).await,
+        Command::Psql(args) => psql::run(app, args).await,
+        Command::Logs(args) => logs::run(app, args).await,
+        Command::Verify(args) => verify::run(app, args).await,
+        Command::PortForward(args) => port_forward::run(app, args).await,
     }
 }
 
 /// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
-async fn interrupted() {
+async fn interrupted(app: &App) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {
+                if app.heeds_interrupts() {
+                    return;
+                }
+            }
+            _ = terminate.recv() => return,
+        }
     }
 }

@@ -2,5 +2,6 @@
 
 mod probe;
 mod session;
+pub mod wire;
 
-pub use session::Session;
+pub use session::{Session, SqlError};

@@ -13,6 +13,14 @@ use crate::set::observation::{Server, Upkeep};
 /// A member that says nothing for this long counts as silent; it is asked again at the next change.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why a statement failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlError {
+    /// The SQLSTATE; empty when PostgreSQL did not answer.
+    pub code: String,
+    pub message: String,
+}
+
 /// An open session, closed when dropped.
 pub struct Session {
     client: Client,
@@ -29,8 +37,19 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Self::open_to(stream, "postgres", user, password).await
+    }
+
+    /// Logs in as `user` to a database of the set.
+    ///
+    /// # Errors
+    /// PostgreSQL's or the stream's own words.
+    pub async fn open_to<S>(stream: S, database: &str, user: &str, password: &str) -> Result<Self, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut config = Config::new();
-        config.user(user).password(password).dbname("postgres").application_name("pgset");
+        config.user(user).password(password).dbname(database).application_name("pgset");
         // A probe must never hang on a lock, nor leave one behind.
         config.options("-c statement_timeout=5s -c lock_timeout=1s");
         let (client, connection) = within(config.connect_raw(stream, NoTls)).await?;
@@ -86,6 +105,23 @@ impl Session {
     pub async fn checkpoint(&self, patience: Duration) -> Result<(), String> {
         within(self.client.batch_execute("set statement_timeout = 0")).await?;
         within_time(patience, self.client.batch_execute("checkpoint")).await
+    }
+
+    /// Runs statements; the first column of the first row, where there is one.
+    ///
+    /// # Errors
+    /// PostgreSQL's SQLSTATE and words, or the stream's words without a code.
+    pub async fn run(&self, sql: &str) -> Result<Option<String>, SqlError> {
+        let silent = || SqlError { code: String::new(), message: format!("no answer within {} s", PATIENCE.as_secs()) };
+        let ran = tokio::time::timeout(PATIENCE, self.client.simple_query(sql)).await.map_err(|_| silent())?;
+        let messages = ran.map_err(|error| match error.as_db_error() {
+            Some(error) => SqlError { code: error.code().code().to_owned(), message: error.message().to_owned() },
+            None => SqlError { code: String::new(), message: innermost(&error) },
+        })?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     /// The first column of the first row of a query.

@@ -1,9 +1,11 @@
 //! What people and machines are shown: the terminal resolved once, tables, JSON and YAML views, progress.
 
 pub mod difference;
+pub mod list;
 pub mod progress;
 pub mod status;
 mod table;
+pub mod terminal;
 pub mod text;
 mod ui;
 

@@ -78,6 +78,19 @@ impl Ui {
         }
     }
 
+    /// Writes a part of endless data to stdout; says whether somebody still reads.
+    ///
+    /// # Errors
+    /// stdout is full or gone.
+    pub fn more_data(&self, text: &str) -> Outcome<bool> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::error(format!("failed to write to stdout: {error}"))),
+        }
+    }
+
     /// Says something about progress on stderr; nothing with `--quiet`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
@@ -104,8 +117,10 @@ impl Ui {
 
     /// Shows how a command failed.
     pub fn failure(&self, failure: &Failure) {
-        // An interrupt at the end of a live view, or a difference that has been shown: the exit code says the rest.
-        if matches!(failure.kind, Kind::Interrupted | Kind::Differs) && failure.error.to_string().is_empty() {
+        // An interrupt at the end of a live view, a difference that has been shown, a child's own failure: the exit code says
+        // the rest.
+        let silent = matches!(failure.kind, Kind::Interrupted | Kind::Differs | Kind::Passed(_));
+        if silent && failure.error.to_string().is_empty() {
             return;
         }
         let mut causes = failure.error.chain().map(ToString::to_string);
@@ -176,6 +191,8 @@ pub enum Paint {
     Green,
     Yellow,
     Cyan,
+    Blue,
+    Magenta,
     Bold,
     Dim,
 }
@@ -187,6 +204,8 @@ impl Paint {
             Self::Green => "32",
             Self::Yellow => "33",
             Self::Cyan => "36",
+            Self::Blue => "34",
+            Self::Magenta => "35",
             Self::Bold => "1",
             Self::Dim => "2",
         };

@@ -3,18 +3,24 @@
 //! Pure: no client, no clock, no terminal. Every decision of pgset is made here, from an [`Observation`] and `now`.
 
 mod bytes;
+pub mod dsn;
 pub mod findings;
 pub mod health;
 pub mod home;
+pub mod identity;
 pub mod inquiry;
+pub mod listing;
+pub mod log;
 mod lsn;
 pub mod mask;
 pub mod observation;
 pub mod order;
 pub mod phase;
 pub mod plan;
+pub mod psql;
 pub mod redact;
 pub mod rollout;
+pub mod verify;
 
 pub use bytes::bytes;
 pub use findings::{Finding, Severity};

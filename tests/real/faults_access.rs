@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crate::harness::{Namespace, Run, kubeconfig, kubectl, pgset};
 
 /// A kubeconfig file of the test's own, removed at its end.
-struct Credentials {
+pub struct Credentials {
     file: PathBuf,
 }
 
 impl Credentials {
     /// The tests' cluster, entered with this token instead.
-    fn with_token(name: &str, token: &str) -> Self {
+    pub fn with_token(name: &str, token: &str) -> Self {
         let credentials = Self::new(name);
         std::fs::copy(kubeconfig(), &credentials.file).unwrap();
         let file = credentials.file.to_str().unwrap();
@@ -36,7 +36,7 @@ impl Credentials {
         Self { file: std::env::temp_dir().join(format!("pgset-test-{name}-{}.kubeconfig", std::process::id())) }
     }
 
-    fn pgset(&self, arguments: &[&str]) -> Run {
+    pub fn pgset(&self, arguments: &[&str]) -> Run {
         Run::of(pgset(arguments).env("KUBECONFIG", &self.file).output().unwrap())
     }
 }

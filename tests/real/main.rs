@@ -14,5 +14,6 @@ mod findings_postgres;
 mod findings_storage;
 mod harness;
 mod lifecycle;
+mod live;
 mod turns;
 mod up;

@@ -1,0 +1,70 @@
+//! How a client names itself to a set: the database and user its StatefulSet was made with.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+
+use super::observation::CONTAINER;
+
+/// The set's own database and user; their passwords are in the Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub database: String,
+    pub user: String,
+}
+
+/// The superuser of every set.
+pub const SUPERUSER: &str = "postgres";
+
+/// The user replicas log in as.
+pub const REPLICATION_USER: &str = "replicator";
+
+impl Identity {
+    /// Reads them from the members' environment; `None` when the StatefulSet does not say.
+    #[must_use]
+    pub fn of(set: &StatefulSet) -> Option<Self> {
+        let spec = set.spec.template.spec.as_ref()?;
+        let container = spec.containers.iter().find(|container| container.name == CONTAINER)?;
+        let value = |name: &str| {
+            let variable = container.env.iter().flatten().find(|variable| variable.name == name)?;
+            // Kubernetes expands $(NAME) in values, so a dollar sign is written twice there.
+            Some(variable.value.as_deref()?.replace("$$", "$"))
+        };
+        Some(Self { database: value("PGSET_DATABASE")?, user: value("PGSET_USER")? })
+    }
+
+    /// The key of the Secret that holds a user's password; `None` for users the set does not know.
+    #[must_use]
+    pub fn password_key(&self, user: &str) -> Option<&'static str> {
+        match user {
+            SUPERUSER => Some("superuser"),
+            REPLICATION_USER => Some("replication"),
+            _ if user == self.user => Some("user"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_the_container_sees_them() {
+        let set = |env: serde_json::Value| -> StatefulSet {
+            let container = json!({"name": "pgset", "env": env});
+            serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "serviceName": "pgset",
+                "template": {"spec": {"containers": [container]}}}}))
+            .unwrap()
+        };
+        let env =
+            json!([{"name": "PGSET_DATABASE", "value": "a$$(HOME)$$$$"}, {"name": "PGSET_USER", "value": "o'neil"}]);
+        let identity = Identity::of(&set(env)).unwrap();
+        assert_eq!((identity.database.as_str(), identity.user.as_str()), ("a$(HOME)$$", "o'neil"));
+        assert_eq!(Identity::of(&set(json!([{"name": "PGSET_USER", "value": "x"}]))), None);
+        assert_eq!(
+            ["o'neil", "postgres", "replicator", "x"].map(|user| identity.password_key(user)),
+            [Some("user"), Some("superuser"), Some("replication"), None]
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! What psql is run with: the environment of the one here, the command line of the one in a member.
+
+/// Variables of libpq that would lead a session elsewhere or forbid the tunnel, which is a Unix socket. The password is
+/// the password file's.
+pub const NOT_FOR_THE_TUNNEL: [&str; 11] = [
+    "PGHOSTADDR",
+    "PGSERVICE",
+    "PGPASSWORD",
+    "PGSSLMODE",
+    "PGSSLNEGOTIATION",
+    "PGREQUIRESSL",
+    "PGREQUIREPEER",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+];
+
+/// The member's scripts know where its programs and its socket are. The socket trusts whoever can reach it, so no password
+/// travels. An empty user or database is the set's own.
+const SCRIPT: &str = r#"
+. "${PGSET_CONFIG:-/pgset/config}/lib.sh" || exit 2
+unset LC_ALL PGPASSFILE
+export LANG=C.UTF-8 PGCLIENTENCODING=UTF8 PGHOST="$PGSET_RUN" PGPORT="$PGSET_PORT"
+export PGUSER="${1:-$PGSET_USER}" PGDATABASE="${2:-$PGSET_DATABASE}"
+shift 2
+exec psql "$@""#;
+
+/// The command line that runs psql in a member.
+#[must_use]
+pub fn in_member(user: Option<&str>, database: Option<&str>, arguments: &[String]) -> Vec<String> {
+    let fixed = ["sh", "-c", SCRIPT, "psql", user.unwrap_or_default(), database.unwrap_or_default()];
+    fixed.into_iter().map(str::to_owned).chain(arguments.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// What psql would be run with: the script itself in this machine's shell, with a psql that only says it.
+    fn run(user: Option<&str>, database: Option<&str>, arguments: &[&str]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let psql = folder.path().join("psql");
+        let say = "#!/bin/sh\nprintf '%s\\n' \"$PGHOST $PGPORT\" \"$PGUSER\" \"$PGDATABASE\" \"$@\"\n";
+        std::fs::write(&psql, say).unwrap();
+        std::fs::set_permissions(&psql, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(folder.path().join("lib.sh"), "PGSET_RUN=/pgset/run PGSET_PORT=5432\nset -u\n").unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        let line = in_member(user, database, &arguments);
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env("PATH", path).env("PGSET_CONFIG", folder.path());
+        command.env("PGSET_USER", "o'neil $(x)").env("PGSET_DATABASE", "My \"App\"");
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn every_argument_arrives_as_it_was_written() {
+        assert_eq!(run(None, None, &[]), "/pgset/run 5432\no'neil $(x)\nMy \"App\"\n");
+        let arguments = ["-c", "select 'a b', $$x$$; -- \"", "", "*"];
+        assert_eq!(
+            run(Some("postgres"), Some("a`id`"), &arguments),
+            "/pgset/run 5432\npostgres\na`id`\n-c\nselect 'a b', $$x$$; -- \"\n\n*\n"
+        );
+    }
+}
