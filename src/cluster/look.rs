@@ -1,6 +1,7 @@
 //! One look at a set, without watching it.
 
 use futures::{TryFutureExt, try_join};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -30,7 +30,7 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
         SetSecret::read(&cluster, names.namespace(), &names.passwords()).await
     };
     let (live, secret) = join!(live, secret);
-    let Some(set) = live? else { return Err(no_such_set(&cluster, &names).await) };
+    let Some(set) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let identity = identity(&set, &names)?;
     let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
     let namespace = names.namespace();

@@ -110,7 +110,7 @@ impl Reader<'_> {
         let all = lives(self.cluster, namespace, self.names.set()).await?;
         let there: BTreeSet<String> = all.iter().map(|life| life.member.clone()).collect();
         if there.is_empty() && live_set(self.cluster, namespace, self.names.set()).await?.is_none() {
-            return Err(no_such_set(self.cluster, self.names).await);
+            return Err(no_such_set(self.app, self.cluster, self.names).await);
         }
         if let Some(missing) = self.members.iter().map(|n| self.names.member(*n)).find(|member| !there.contains(member))
         {
@@ -170,7 +170,7 @@ impl Reader<'_> {
         let mut streams = Streams::new(Some(UNDER_WAY));
         let mut known = lives.changed().await?;
         if known.is_empty() && live_set(self.cluster, self.names.namespace(), self.names.set()).await?.is_none() {
-            return Err(no_such_set(self.cluster, self.names).await);
+            return Err(no_such_set(self.app, self.cluster, self.names).await);
         }
         let mut begun: Vec<Life> = Vec::new();
         let mut part = self.part.clone();

@@ -32,7 +32,7 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
         if args.show_password { SetSecret::read(&cluster, namespace, &names.passwords()).await } else { Ok(None) }
     };
     let (live, secret, listed) = join!(live_set(&cluster, namespace, set), secret, leads.listed());
-    let Some(live) = live? else { return Err(no_such_set(&cluster, &names).await) };
+    let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
     let Identity { database, user } = identity(&live, &names)?;
     let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };

@@ -98,7 +98,7 @@ impl Session<'_> {
         let passwords = names.passwords();
         let secret = SetSecret::read(cluster, namespace, &passwords);
         let (set, secret) = join!(live_set(cluster, namespace, names.set()), secret);
-        let Some(set) = set? else { return Err(no_such_set(cluster, names).await) };
+        let Some(set) = set? else { return Err(no_such_set(self.app, cluster, names).await) };
         let choice = self.choice(leads).await?;
         let identity = identity(&set, names);
         let (database, user) = match (&self.args.dbname, &self.args.username, identity) {
@@ -226,7 +226,7 @@ impl Session<'_> {
         }
         if members.is_empty() {
             if live_set(cluster, names.namespace(), names.set()).await?.is_none() {
-                return Err(no_such_set(cluster, names).await);
+                return Err(no_such_set(self.app, cluster, names).await);
             }
             self.app.ui.say(&format!("waiting for {} to be ready", self.whom()));
             members = timeout(WAIT, leads.other_than(&[])).await.unwrap_or_default();

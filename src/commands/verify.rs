@@ -56,7 +56,7 @@ pub async fn run(app: &App, args: VerifyArgs) -> Outcome {
         join!(look(&cluster, namespace, names.set()), SetSecret::read(&cluster, namespace, &passwords));
     let seen = seen?;
     if seen.stateful_set.is_none() {
-        return Err(no_such_set(&cluster, &names).await);
+        return Err(no_such_set(app, &cluster, &names).await);
     }
     let secret = secret?;
     let superuser = password(secret.as_ref(), "superuser", &names)?;
