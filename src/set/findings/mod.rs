@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admission::refused;
 pub use catalogue::{Depth, Entry};
+pub use revision::{PINNED, pinned_pods};
 
 use super::health;
 use super::mask;
@@ -146,6 +147,12 @@ impl Finding {
             self.normal_until = met.checked_add(normal).ok();
             self.fatal_from = met.checked_add(grace).ok();
         }
+    }
+
+    /// The same cause on these objects as well.
+    fn also(mut self, kind: &str, names: &[String]) -> Self {
+        self.also.extend(names.iter().map(|name| ObjectRef { kind: clean(kind), name: clean(name) }));
+        self
     }
 
     fn evidence(mut self, line: impl AsRef<str>) -> Self {
