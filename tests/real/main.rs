@@ -8,6 +8,12 @@
 mod faults;
 mod faults_access;
 mod faults_pods;
+mod findings;
+mod findings_admission;
+mod findings_cluster;
+mod findings_containers;
+mod findings_images;
+mod findings_scheduling;
 mod harness;
 mod lifecycle;
 mod up;

@@ -160,9 +160,10 @@ fn old_news(asked: &Asked<'_>, pod: &str, finding: Finding, next: Timestamp) -> 
 /// The image's own programs cannot even be started, or the node is too busy for now to create a container.
 fn never_ran(pod: &str, message: &str) -> Finding {
     let mut severity = Severity::Fatal;
-    let summary = if message.contains("exec format error") {
-        "the image is made for another processor architecture than the node's"
-    } else if message.contains("no such file or directory") || message.contains("not found") {
+    if message.contains("exec format error") {
+        return wrong_architecture(pod);
+    }
+    let summary = if message.contains("no such file or directory") || message.contains("not found") {
         "the image has no /bin/sh, so pgset's start script cannot run in it"
     } else {
         severity = Severity::Waiting;
@@ -170,6 +171,13 @@ fn never_ran(pod: &str, message: &str) -> Finding {
     };
     Finding::new("PGS-CONTAINER-NOT-STARTED", severity, "Pod", pod, summary)
         .fix("choose an image with PostgreSQL's programs and a shell: pgset up --image …")
+}
+
+/// Which runtime says it where differs: some refuse to start the container, others start it and its first word is this.
+fn wrong_architecture(pod: &str) -> Finding {
+    let summary = "the image is made for another processor architecture than the node's";
+    Finding::new("PGS-WRONG-ARCHITECTURE", Severity::Fatal, "Pod", pod, summary)
+        .fix("choose an image that is made for the node's as well: kubectl get nodes -L kubernetes.io/arch; pgset up --image …")
 }
 
 fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
@@ -184,7 +192,12 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     let denied = lines.iter().any(|line| line.contains("Permission denied") || line.contains("Read-only file system"));
     let logs = format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace);
 
-    let finding = if ended.reason.as_deref() == Some("OOMKilled") {
+    let foreign = "exec format error";
+    let finding = if lines.iter().any(|line| line.contains(foreign))
+        || message(ended).is_some_and(|m| m.contains(foreign))
+    {
+        wrong_architecture(pod)
+    } else if ended.reason.as_deref() == Some("OOMKilled") {
         about(
             "PGS-OOM-KILLED",
             looping,
@@ -253,6 +266,16 @@ fn make_writable(pod: &str, script: Option<&str>) -> String {
 /// What this family finds.
 pub(super) const CATALOGUE: &[Entry] = &[
     Entry {
+        code: "PGS-WRONG-ARCHITECTURE",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image is for another processor architecture",
+        meaning: "The programs in the image are made for other processors than the node has.",
+        known_by: "The runtime's or the log's exec format error.",
+        fix: "Choose an image that is made for the nodes' architecture as well.",
+        doubt: "A script without its first line gives the same error; pgset starts none of the image's.",
+    },
+    Entry {
         code: "PGS-INIT-CONTAINER",
         severity: Severity::Fatal,
         depth: Depth::Member,
@@ -297,9 +320,9 @@ pub(super) const CATALOGUE: &[Entry] = &[
         severity: Severity::Fatal,
         depth: Depth::Set,
         title: "the image cannot run the start script",
-        meaning: "The container cannot even be started: another processor architecture, or no shell in the image.",
+        meaning: "The container cannot even be started: there is no shell in the image.",
         known_by: "The container's CreateContainerError or RunContainerError, in the runtime's words.",
-        fix: "Choose an image with PostgreSQL's programs and a shell, made for the nodes' architecture.",
+        fix: "Choose an image with PostgreSQL's programs and a shell.",
         doubt: "A node that is very busy may fail to create a container for a while; that alone is only waited for.",
     },
     Entry {
@@ -467,6 +490,12 @@ mod tests {
         assert!(fault("exec /bin/sh: exec format error").ends_wait(noon()));
         assert!(fault("exec: \"/bin/sh\": stat /bin/sh: no such file or directory").ends_wait(noon()));
         assert!(!fault("context deadline exceeded").ends_wait(Timestamp::MAX));
+    }
+
+    #[test]
+    fn an_image_of_another_architecture_is_named_at_the_first_crash() {
+        let said = &found(0, 1, "Error", &["exec /bin/sh: exec format error"])[0];
+        assert_eq!((said.code, said.ends_wait(noon())), ("PGS-WRONG-ARCHITECTURE", true));
     }
 
     #[test]
