@@ -213,6 +213,9 @@ pub struct UpArgs {
     /// Check everything and show what would be changed, as `diff` does; change nothing. Exit code 0 when it could be done
     #[arg(long)]
     pub dry_run: bool,
+    /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's
+    #[arg(long)]
+    pub unstick: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
@@ -285,8 +288,12 @@ pub struct RenderArgs {
 #[command(after_help = "\
 Examples:
   pgset wait
-  pgset wait --timeout 1h")]
+  pgset wait --timeout 1h
+  pgset wait --unstick")]
 pub struct WaitArgs {
+    /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's
+    #[arg(long)]
+    pub unstick: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,

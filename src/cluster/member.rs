@@ -61,16 +61,21 @@ impl Members<'_> {
         Ok(log.lines().map(str::to_owned).collect())
     }
 
-    /// Asks this very pod to end, in its own time: the StatefulSet makes another one. `uid` keeps a pod that has taken its
-    /// place meanwhile from being hit.
+    /// Asks this very pod to end, in its own time and never by force: the StatefulSet makes another one. One that has taken
+    /// its place meanwhile is not hit, and one that is gone is no failure.
     ///
     /// # Errors
-    /// The API server refuses or does not answer, or the pod is another one by now.
-    pub async fn delete(&self, pod: &str, uid: &str) -> Result<(), ApiFailure> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+    /// The API server refuses or does not answer.
+    pub async fn delete(&self, pod: &Pod) -> Result<(), ApiFailure> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let preconditions = Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let what = || format!("failed to delete Pod {pod} in namespace {}", self.namespace);
-        self.pods().delete(pod, &params).await.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+        let what = || format!("failed to delete Pod {name} in namespace {}", self.namespace);
+        match self.pods().delete(&name, &params).await.map_err(|error| ApiFailure::new(what(), &error)) {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_not_found() || failure.is_conflict() => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Asks for another number of members.

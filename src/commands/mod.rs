@@ -22,6 +22,7 @@ pub mod settings;
 mod state;
 mod status;
 mod stop;
+mod unstick;
 mod up;
 mod wait;
 

@@ -142,13 +142,13 @@ impl Restart<'_> {
         );
         app.ui.say(&format!("restarting {member}{}", if primary { ", the primary" } else { "" }));
         // A pod that is not there is on its way already.
-        let Some(uid) = seen.pod(member).and_then(|pod| pod.metadata.uid.clone()) else { return Ok(()) };
-        Ok(Members { cluster, namespace: names.namespace() }.delete(member, &uid).await?)
+        let Some(pod) = seen.pod(member) else { return Ok(()) };
+        Ok(Members { cluster, namespace: names.namespace() }.delete(pod).await?)
     }
 
     async fn follow(&self, since: Timestamp) -> Outcome<super::follow::Followed> {
         let Self { app, cluster, names, .. } = *self;
-        Follower { app, cluster, names, since, timeout: self.left(), secret: None }.follow().await
+        Follower { app, cluster, names, since, timeout: self.left(), secret: None, unstick: false }.follow().await
     }
 
     fn left(&self) -> SignedDuration {

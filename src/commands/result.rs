@@ -38,6 +38,8 @@ pub struct Settle<'a> {
     pub timeout: Timeout,
     /// The set's passwords, where they are known already.
     pub secret: Option<SetSecret>,
+    /// Delete pods that stay on a bad revision.
+    pub unstick: bool,
     pub command: &'a str,
     pub output: ResultFormat,
     pub changes: Vec<String>,
@@ -48,8 +50,8 @@ pub struct Settle<'a> {
 /// # Errors
 /// The set failed, the time is over, or the API server refuses to be watched.
 pub async fn settle(change: Settle<'_>) -> Outcome {
-    let Settle { app, cluster, names, timeout, secret, command, output, changes } = change;
-    let follower = Follower { app, cluster, names, since: app.started, timeout: patience(timeout), secret };
+    let Settle { app, cluster, names, timeout, secret, unstick, command, output, changes } = change;
+    let follower = Follower { app, cluster, names, since: app.started, timeout: patience(timeout), secret, unstick };
     let followed = &follower.follow().await?;
     finish(Finish { app, cluster, names, followed, command, output, changes }).await
 }

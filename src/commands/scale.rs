@@ -58,6 +58,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         names: &names,
         timeout: target.timeout,
         secret: None,
+        unstick: false,
         command: "scale",
         output: args.output,
         changes,

@@ -161,6 +161,7 @@ pub async fn start(app: &App, args: StartArgs) -> Outcome {
         names: &names,
         timeout: target.timeout,
         secret: None,
+        unstick: false,
         command: "start",
         output: args.output,
         changes,

@@ -28,6 +28,7 @@ pub async fn run(app: &App, args: WaitArgs) -> Outcome {
         names: &names,
         timeout: target.timeout,
         secret: None,
+        unstick: args.unstick,
         command: "wait",
         output: args.output,
         changes: Vec::new(),

@@ -58,6 +58,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         names: &names,
         timeout,
         secret: Some(secret),
+        unstick: args.unstick,
         command: "up",
         output: args.output,
         changes: changes.words(),
