@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::join;
+use futures::{join, try_join};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -334,12 +334,10 @@ async fn with_terminal(mut process: Process) -> Outcome<Ended> {
 /// A program between pipes.
 async fn with_pipes(mut process: Process) -> Outcome<Ended> {
     let (input, output, errors) = (process.stdin(), process.stdout(), process.stderr());
-    let written = async {
-        let (out, err) = join!(write_out(output, io::stdout()), write_out(errors, io::stderr()));
-        out.and(err)
-    };
+    // Together: a program whose stdout nobody reads any more never comes to the end of its stderr.
+    let written = async { try_join!(write_out(output, io::stdout()), write_out(errors, io::stderr())) };
     tokio::select! {
-        written = written => written?,
+        written = written => written.map(|_| ())?,
         never = feed(input) => never?,
     }
     Ok(process.ended().await)
