@@ -24,7 +24,7 @@ pub use error::{ApiFailure, innermost};
 pub use look::{look, look_at_events, sets_named, volumes_of_sets_named};
 pub use member::Members;
 pub use names::{members_of, namespaces, sets_in};
-pub use preflight::{Need, Problem, preflight};
+pub use preflight::{Need, Problem, preflight, rights};
 pub use secret::SetSecret;
 pub use storage::{Classes, claims_of, grow_claim};
 pub use tunnel::tunnel;

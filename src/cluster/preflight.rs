@@ -130,7 +130,10 @@ async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, 
 }
 
 /// The rights that are missing. One question answers it for whoever may do everything in the namespace.
-async fn rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
     let everything = Need::new("*", "*", "*");
     let may_all = allowed(cluster, namespace, &everything).await?;
     let asked: Vec<&Need> = needs.iter().filter(|need| need.cluster_wide || !may_all).collect();
