@@ -41,8 +41,14 @@ impl Cluster {
                 (!connection.as_groups.is_empty()).then(|| connection.as_groups.clone());
         }
         let server = config.cluster_url.to_string();
+        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
         let client = super::transport::client(config).map_err(|error| {
-            Failure::error(format!("failed to prepare a client for {server}: {}", super::error::innermost(&error)))
+            let cause = super::error::innermost(&error);
+            match plugin {
+                Some(plugin) => Failure::error(format!("failed to log in to {server} by running {plugin}: {cause}"))
+                    .hint("the kubeconfig names this program: is it installed, and does it work by itself?"),
+                None => Failure::error(format!("failed to prepare a client for {server}: {cause}")),
+            }
         })?;
         Ok(Self { client, server, context })
     }

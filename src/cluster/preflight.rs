@@ -65,7 +65,7 @@ pub async fn preflight(cluster: &Cluster, settings: &Settings, needs: &[Need]) -
         version(cluster),
         namespace_exists(cluster, namespace),
         class(cluster, &settings.storage),
-        rights(cluster, namespace, needs),
+        missing_rights(cluster, namespace, needs),
     );
     let mut problems = Vec::new();
     problems.extend(version?);
@@ -129,16 +129,11 @@ async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, 
     })
 }
 
-/// The rights of these that the user lacks.
+/// The rights that are missing. One question answers it for whoever may do everything in the namespace.
 ///
 /// # Errors
-/// The API server does not answer, or does not accept the credentials.
+/// The API server does not answer.
 pub async fn missing_rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
-    rights(cluster, namespace, needs).await
-}
-
-/// The rights that are missing. One question answers it for whoever may do everything in the namespace.
-async fn rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
     let everything = Need::new("*", "*", "*");
     let may_all = allowed(cluster, namespace, &everything).await?;
     let asked: Vec<&Need> = needs.iter().filter(|need| need.cluster_wide || !may_all).collect();

@@ -83,10 +83,9 @@ fn one(app: &App, names: &Names, seen: &Observation, text: &str) -> Outcome<Stri
     if !seen.primaries().contains(&member.as_str()) || unmet.is_empty() || app.common.yes {
         return Ok(member);
     }
-    for one in &unmet {
-        app.ui.warn(&one.to_string());
-    }
-    let question = format!("{member} is the primary of a set that is not healthy; restart it all the same? [y/N]");
+    let unmet: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+    app.ui.warn(&format!("{member} is the primary of a set that is not healthy: {}", unmet.join("; ")));
+    let question = format!("restart {member} all the same? [y/N]");
     let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     let instead = app.command(&format!("restart --member {text} --yes"), names);
     app.ui.confirm(&question, yes, &format!("answer beforehand: {instead}"))?;

@@ -161,6 +161,8 @@ pub fn other_flags(seen: &Observation, settings: Option<&Settings>) -> Vec<Strin
     let replicas = set.spec.replicas.filter(|replicas| *replicas > 0).map(|replicas| replicas.to_string());
     differing("--replicas", replicas, given(|settings| settings.replicas.get().to_string()));
     differing("--image", container.image.clone(), given(|settings| settings.image.to_string()));
+    let uid = template.and_then(|spec| spec.security_context.as_ref()?.run_as_user).map(|uid| uid.to_string());
+    differing("--uid", uid, given(|settings| settings.uid.to_string()));
     differing("--cpu", request(container, "cpu"), given(|settings| settings.cpu.to_string()));
     differing("--memory", request(container, "memory"), given(|settings| settings.memory.to_string()));
     differing("--database", variable(container, "PGSET_DATABASE"), given(|settings| settings.database.to_string()));

@@ -26,8 +26,6 @@ pub struct Changes {
     configured: Vec<(String, Vec<String>)>,
     recreated: Vec<String>,
     grown: Vec<String>,
-    /// The live StatefulSet's replicas, where there was one.
-    pub replicas: Option<i64>,
 }
 
 impl Changes {
@@ -38,7 +36,6 @@ impl Changes {
             configured: Vec::new(),
             recreated: Vec::new(),
             grown: plan.grow.iter().map(|claim| grown(claim, size)).collect(),
-            replicas: plan.stateful_set().and_then(|set| set.live.as_ref()?["spec"]["replicas"].as_i64()),
         };
         for one in &plan.objects {
             match &one.change {

@@ -46,7 +46,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let deadline = Instant::now() + timeout.get();
     let changes = apply(app, &cluster, &names, plan, new_secret, settings.size.as_str(), deadline).await?;
     say_changes(app, &names, &changes);
-    if changes.replicas.is_some() && replicas != settings.replicas.get() {
+    if replicas != settings.replicas.get() {
         app.ui.hint(&format!(
             "the set keeps the {replicas} members it was scaled to; to change that: {}",
             app.command(&format!("scale {}", settings.replicas.get()), &names)

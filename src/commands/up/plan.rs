@@ -168,13 +168,14 @@ impl Planner<'_> {
 
     async fn stateful_set(&self, mut object: Object, live: Value) -> Result<Planned, Refusal> {
         keep_replicas(&mut object, &live);
+        if !live["metadata"]["deletionTimestamp"].is_null() {
+            // What is applied to an object that is being deleted goes with it: it is made again when it is gone.
+            let result = self.applier.dry_run_anew(&object).await?;
+            return Ok(Planned { change: Change::Recreated(Vec::new()), live: Some(live), object, result });
+        }
         let failure = match self.applier.dry_run(&object).await {
-            Ok(Applied { result, .. }) if live["metadata"]["deletionTimestamp"].is_null() => {
-                return Ok(Planned { change: change(Some(&live), &result), live: Some(live), object, result });
-            }
-            // What is applied to an object that is being deleted goes with it.
             Ok(Applied { result, .. }) => {
-                return Ok(Planned { change: Change::Recreated(Vec::new()), live: Some(live), object, result });
+                return Ok(Planned { change: change(Some(&live), &result), live: Some(live), object, result });
             }
             Err(failure) if failure.code == Some(422) => failure,
             Err(failure) => return Err(failure.into()),

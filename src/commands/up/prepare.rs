@@ -4,12 +4,13 @@ use futures::future::try_join;
 
 use super::plan::{Plan, Refusal, folders_of_its_own, plan};
 use crate::cli::SettingsFlags;
-use crate::cluster::{Cluster, Need, Problem, SetSecret, context_namespace, preflight};
+use crate::cluster::{Cluster, Need, Problem, SetSecret, context_namespace, missing_rights, preflight};
 use crate::commands::app::App;
 use crate::commands::home::guard;
 use crate::commands::passwords::passwords;
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
+use crate::set::plan::Change;
 use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, ThisMachine, Timeout};
 
 /// All that `up` needs to go ahead, and all that `diff` shows.
@@ -35,7 +36,7 @@ pub enum Preflight {
 ///
 /// # Errors
 /// What would keep `up` from doing it.
-pub async fn prepare(app: &App, flags: &SettingsFlags, preflight: Preflight) -> Outcome<Prepared> {
+pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Outcome<Prepared> {
     let (resolved, connection) = resolve(app, flags)?;
     let Resolved { settings, timeout, .. } = resolved;
     let templates = Templates::load(settings.templates.as_deref())?;
@@ -44,7 +45,7 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, preflight: Preflight) -> 
     let cluster = app.connect(&connection).await?;
 
     let checked = async {
-        match preflight {
+        match wanted {
             Preflight::Check => check(&cluster, &settings, &manifests).await,
             Preflight::Skip => Ok(()),
         }
@@ -58,13 +59,16 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, preflight: Preflight) -> 
             same_home?
         }
     };
-    if preflight == Preflight::Check {
+    if wanted == Preflight::Check {
         app.ui.detail("preflight: version, namespace, storage and rights are fine");
     }
     let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;
+    if wanted == Preflight::Check {
+        check_plan(&cluster, &settings, &plan).await?;
+    }
     app.ui.detail(&format!("dry run: the API server accepts all {} objects", plan.objects.len()));
     Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret })
 }
@@ -87,7 +91,27 @@ pub fn resolve(app: &App, flags: &SettingsFlags) -> Outcome<(Resolved, settings:
 
 /// Everything that can be known to be missing, in one list, before the first write.
 async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) -> Outcome {
-    let problems = preflight(cluster, settings, &needs(manifests)).await?;
+    told(settings, preflight(cluster, settings, &needs(manifests)).await?)
+}
+
+/// The rights that only some plans need, before anything is changed: to make a StatefulSet anew, to enlarge claims.
+async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan) -> Outcome {
+    let anew = plan.stateful_set().is_some_and(|set| matches!(set.change, Change::Recreated(_)));
+    let mut needs = Vec::new();
+    if anew {
+        needs.push(Need::new("delete", "apps", "statefulsets"));
+    }
+    if !plan.grow.is_empty() {
+        needs.push(Need::new("patch", "", "persistentvolumeclaims"));
+    }
+    if needs.is_empty() {
+        Ok(())
+    } else {
+        told(settings, missing_rights(cluster, settings.namespace.as_str(), &needs).await?)
+    }
+}
+
+fn told(settings: &Settings, problems: Vec<Problem>) -> Outcome {
     if problems.is_empty() {
         return Ok(());
     }
