@@ -119,6 +119,13 @@ pub enum Command {
     Wait(WaitArgs),
     /// Show every setting, its value and where it came from
     Settings(SettingsArgs),
+    /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
+    ///
+    /// On a set: what `status` knows and more, warnings included. Where there is no set: whether `up` would work here. With
+    /// --bundle, everything needed to find a fault from afar, without any secret.
+    Doctor(DoctorArgs),
+    /// Say what a finding's code means, how pgset knows, and how to fix it
+    Explain(ExplainArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -222,6 +229,47 @@ pub struct SettingsArgs {
     pub output: TableFormat,
     #[command(flatten)]
     pub settings: SettingsFlags,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset doctor
+  pgset doctor -n db -o json
+  pgset doctor --bundle pgset.tar.gz    objects, events, logs and PostgreSQL's views, without secrets")]
+pub struct DoctorArgs {
+    /// Write a support bundle, safe to send
+    #[arg(long, value_name = "FILE.tar.gz")]
+    pub bundle: Option<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset explain
+  pgset explain PGS-IMAGE-NOT-FOUND
+  pgset explain crash-loop
+  pgset explain -o markdown")]
+pub struct ExplainArgs {
+    /// Code of a finding; all are listed without one
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ExplainFormat,
+}
+
+/// How `explain` writes the catalogue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    #[default]
+    Text,
+    Json,
+    /// A table
+    Markdown,
 }
 
 /// What shapes a set. Passwords are no flags, because every process of a machine can read a command line: PG_PASSWORD,

@@ -143,6 +143,14 @@ async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, 
     })
 }
 
+/// The rights of these that the user lacks.
+///
+/// # Errors
+/// The API server does not answer, or does not accept the credentials.
+pub async fn missing_rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
+    rights(cluster, namespace, needs).await
+}
+
 /// The rights that are missing. One question answers it for whoever may do everything in the namespace.
 async fn rights(cluster: &Cluster, namespace: &str, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
     let everything = Need::new("*", "*", "*");

@@ -56,6 +56,11 @@ impl Asker {
         self.password = password;
     }
 
+    /// The sessions of the members that answered last.
+    pub fn sessions(&self) -> impl Iterator<Item = (&String, &Session)> {
+        self.sessions.iter()
+    }
+
     /// Asks these members at the same time and notes their answers; what others answered before is forgotten.
     pub async fn ask(&mut self, members: Vec<String>, seen: &mut Observation) {
         let Some(password) = self.password.clone() else {

@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use super::app::App;
 use super::ask::Asker;
 use super::learn::{learn, members};
-use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch};
+use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, nodes_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
 use crate::set::inquiry::{Inquiry, forget_silence};
 use crate::set::observation::PodReading;
-use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask};
+use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
 use crate::set::{Finding, Observation, findings};
 
 /// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
@@ -28,6 +28,9 @@ pub struct Followed {
     pub verdict: Verdict,
     pub waited: SignedDuration,
 }
+
+/// How often the nodes of members that are not well are looked at.
+const NODES: SignedDuration = SignedDuration::from_secs(5);
 
 /// What to follow, and since when the person waits.
 pub struct Follower<'a> {
@@ -70,6 +73,7 @@ impl Follower<'_> {
             ..Observation::default()
         };
         let mut trouble = None;
+        let mut nodes_seen = self.since;
         loop {
             watch.observe(&mut seen);
             let now_troubled = watch.trouble();
@@ -85,6 +89,11 @@ impl Follower<'_> {
                 forget_silence(&mut seen);
                 self.read_logs(&mut rollout, &mut seen).await;
                 learn(self.cluster, &asker, &questions, &mut seen).await;
+                // Not at the beginning: a good start has no need of it.
+                if Timestamp::now().duration_since(nodes_seen) >= NODES {
+                    nodes_seen = Timestamp::now();
+                    seen.nodes = nodes_named(self.cluster, &nodes_to_look_at(&seen)).await;
+                }
             }
             let now = Timestamp::now();
             seen.at = Some(now);
@@ -102,7 +111,10 @@ impl Follower<'_> {
                 Verdict::TimedOut(_) => false,
             };
             if !goes_on {
-                let findings = findings::diagnose(&seen, Some(self.since));
+                let findings = match &step.verdict {
+                    Verdict::Failed(found) | Verdict::TimedOut(found) => found.clone(),
+                    Verdict::Healthy | Verdict::Continue => findings::diagnose(&seen, Some(self.since)),
+                };
                 let view = StatusView::new(&seen, &step.health, findings);
                 return Ok(Followed { view, seen, verdict: step.verdict, waited });
             }

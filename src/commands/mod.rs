@@ -2,7 +2,10 @@
 
 mod app;
 mod ask;
+mod bundle;
+mod doctor;
 mod down;
+mod explain;
 mod follow;
 mod learn;
 mod passwords;
@@ -53,6 +56,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
+        Command::Doctor(args) => doctor::run(app, args).await,
+        Command::Explain(args) => explain::run(app, &args),
     }
 }
 

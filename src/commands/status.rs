@@ -10,14 +10,14 @@ use super::app::App;
 use super::ask::Asker;
 use super::learn::{learn, members};
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, sets_named};
+use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, nodes_named, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::status::StatusView;
 use crate::set::inquiry::{Inquiry, everything, forget_silence};
 use crate::set::observation::PodReading;
-use crate::set::rollout::{died_members, members_to_ask};
+use crate::set::rollout::{died_members, members_to_ask, nodes_to_look_at};
 use crate::set::{Observation, findings, health::health};
 
 /// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
@@ -62,7 +62,9 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
-        seen.events = look_at_events(cluster, namespace, names.set()).await;
+        let nodes = nodes_to_look_at(&seen);
+        let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), nodes_named(cluster, &nodes));
+        (seen.events, seen.nodes) = (events, nodes);
         read_last_words(cluster, &mut seen).await;
         look_closer(cluster, &mut asker, &mut seen).await;
     }
@@ -103,7 +105,7 @@ fn judged(seen: &Observation) -> StatusView {
     StatusView::new(seen, &health(seen), findings::diagnose(seen, None))
 }
 
-async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
+pub async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
     let namespace = seen.namespace.clone();
     let members = Members { cluster, namespace: &namespace };
     for (member, _) in died_members(seen) {

@@ -97,7 +97,7 @@ async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) ->
 }
 
 /// Every right `up` uses, but for asking PostgreSQL: without that one, health is Kubernetes' word.
-fn needs(manifests: &Manifests) -> Vec<Need> {
+pub(super) fn needs(manifests: &Manifests) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut kinds: Vec<ObjectKind> = manifests.objects.iter().map(|object| object.kind).collect();
     kinds.sort_unstable();

@@ -70,6 +70,15 @@ impl Session {
         Ok(text.unwrap_or_default().lines().map(str::to_owned).collect())
     }
 
+    /// The rows of a query as JSON objects.
+    ///
+    /// # Errors
+    /// PostgreSQL's or the stream's own words.
+    pub async fn rows(&self, query: &str) -> Result<serde_json::Value, String> {
+        let text = self.text(&format!("select coalesce(json_agg(to_json(t)), '[]')::text from ({query}) t")).await?;
+        serde_json::from_str(&text).map_err(|error| format!("unreadable answer: {error}"))
+    }
+
     /// The first column of the first row of a query.
     async fn text(&self, sql: &str) -> Result<String, String> {
         let rows = within(self.client.simple_query(sql)).await?;

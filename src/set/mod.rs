@@ -11,6 +11,7 @@ pub mod mask;
 pub mod observation;
 pub mod phase;
 pub mod plan;
+pub mod redact;
 pub mod rollout;
 
 pub use bytes::bytes;

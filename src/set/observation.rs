@@ -27,6 +27,8 @@ pub struct Observation {
     pub events: Vec<Event>,
     /// The cluster's nodes, where they were looked at and may be.
     pub nodes: Vec<Node>,
+    /// What was seen from inside members, by member, where somebody looked.
+    pub inside: BTreeMap<String, Inside>,
     /// The last log lines of a member's container (the previous one's where it restarted), by member.
     pub logs: BTreeMap<String, Vec<String>>,
     /// The last log lines of a container that runs although its member does not stream, by member.
@@ -53,6 +55,16 @@ pub struct Observation {
     /// The passwords known to whoever looked. Never part of a recording, and never shown.
     #[serde(skip)]
     pub mask: Mask,
+}
+
+/// The network as seen from inside a member; `None` where that could not be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Inside {
+    /// DNS translates the name of the set's Service for writes.
+    pub dns: Option<bool>,
+    /// That Service's address answers.
+    pub service: Option<bool>,
 }
 
 /// Whether PostgreSQL can be asked at all.

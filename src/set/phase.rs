@@ -105,17 +105,21 @@ fn creating(seen: &Observation, member: &str, waiting: Option<&str>) -> String {
     }
 }
 
-/// The start script's phase as the probe of this container reported it last; what it said of the container before is
-/// history.
+/// The start script's phase as the probe of this container reported it last.
 pub(super) fn probe_says(seen: &Observation, member: &str) -> Option<String> {
-    let state = seen.pod(member)?.container()?.state.as_ref()?;
-    let started = state.running.as_ref()?.started_at.as_ref().map(|time| time.0);
-    let of_this = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0) >= started;
-    let unhealthy = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy"));
-    let message = unhealthy.filter(of_this).last()?.message.as_deref()?;
+    let message = newest_probe(seen, member)?.message.as_deref()?;
     // "probe errored and resulted in unknown state": the kubelet's trouble with a container that has just ended.
     let (_, words) = message.split_once("probe failed: ")?;
     let line = words.lines().find(|line| !line.trim().is_empty())?;
     let words = line.trim().trim_start_matches("pgset: ").trim_start_matches(&format!("{member} "));
     Some(seen.mask.hide_known(&clean(words)))
+}
+
+/// The newest failed probe of this container; what one said of the container before is history.
+pub(super) fn newest_probe<'a>(seen: &'a Observation, member: &'a str) -> Option<&'a Event> {
+    let state = seen.pod(member)?.container()?.state.as_ref()?;
+    let started = state.running.as_ref()?.started_at.as_ref().map(|time| time.0);
+    let of_this = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0) >= started;
+    let unhealthy = seen.events_of("Pod", member).filter(|event| event.reason.as_deref() == Some("Unhealthy"));
+    unhealthy.filter(of_this).last()
 }

@@ -116,7 +116,8 @@ impl Rollout {
     /// Takes in one observation.
     pub fn step(&mut self, seen: &Observation, now: Timestamp) -> Step {
         let health = health::health(seen);
-        let found = findings::diagnose(seen, Some(self.since));
+        let mut found = findings::diagnose(seen, Some(self.since));
+        self.date(&mut found, now);
         let found_graces: Vec<Timestamp> =
             found.iter().flat_map(|finding| [finding.fatal_from, finding.normal_until]).flatten().collect();
         let mut events = self.phase_events(seen, &health);
@@ -126,7 +127,7 @@ impl Rollout {
         let ripe = found.iter().filter_map(|finding| {
             let key = (finding.code, finding.object.clone());
             let met = self.met.get(&key).filter(|_| !self.told.contains(&key))?;
-            met.checked_add(quiet_for(finding.severity)).ok()
+            met.checked_add(quiet_for(finding.severity)).ok().max(finding.normal_until)
         });
         let ripe: Vec<Timestamp> = ripe.collect();
         if events.iter().any(|event| !matches!(event, Event::Progress { .. })) {
@@ -138,6 +139,8 @@ impl Rollout {
         let verdict = if health.is_healthy() {
             Verdict::Healthy
         } else if found.iter().any(|finding| finding.ends_wait(now)) {
+            // What ends the wait is what should be read first.
+            found.sort_by_key(|finding| !finding.ends_wait(now));
             Verdict::Failed(found)
         } else if now >= self.deadline {
             Verdict::TimedOut(found)
@@ -153,12 +156,23 @@ impl Rollout {
         Step { events, relabel, verdict, health, wake_at }
     }
 
+    /// Notes when each finding was met first, and dates those that have no other time.
+    fn date(&mut self, found: &mut [Finding], now: Timestamp) {
+        // What is over and comes back is young again.
+        self.met
+            .retain(|(code, object), _| found.iter().any(|finding| finding.code == *code && finding.object == *object));
+        for finding in found {
+            let met = *self.met.entry((finding.code, finding.object.clone())).or_insert(now);
+            finding.met_at(met);
+        }
+    }
+
     /// The findings that have not been told yet, but for those that are only waited for and young.
     fn worth_telling(&mut self, found: &[Finding], now: Timestamp) -> Vec<Finding> {
         let mut telling = Vec::new();
         for finding in found {
             let key = (finding.code, finding.object.clone());
-            let met = *self.met.entry(key.clone()).or_insert(now);
+            let met = self.met.get(&key).copied().unwrap_or(now);
             let settled = quiet_for(finding.severity);
             let young = now.duration_since(met) < settled && !finding.ends_wait(now) && now < self.deadline
                 || finding.normal_until.is_some_and(|until| now < until);
@@ -166,9 +180,6 @@ impl Rollout {
                 telling.push(finding.clone());
             }
         }
-        // What is over and comes back is young again.
-        self.met
-            .retain(|(code, object), _| found.iter().any(|finding| finding.code == *code && finding.object == *object));
         telling
     }
 
@@ -225,6 +236,14 @@ pub fn died_members(seen: &Observation) -> Vec<(String, i32)> {
         (ended && state.running.is_none()).then(|| pod.metadata.name.clone().unwrap_or_default())
     };
     seen.pods.iter().filter_map(|pod| Some((dead(pod)?, pod.restarts()))).collect()
+}
+
+/// The nodes worth a look: those of members that should be ready and are not, or should be gone and are not.
+#[must_use]
+pub fn nodes_to_look_at(seen: &Observation) -> Vec<String> {
+    let troubled = seen.pods.iter().filter(|pod| pod.is_terminating() || !pod.is_ready());
+    let names: BTreeSet<String> = troubled.filter_map(|pod| pod.node().map(str::to_owned)).collect();
+    names.into_iter().collect()
 }
 
 /// The members whose PostgreSQL can answer by now; asking earlier costs a refused connection each time.
@@ -473,6 +492,23 @@ mod tests {
         assert_eq!(findings[0].code, "PGS-IMAGE-INVALID");
         let again = rollout.step(&broken, after(1));
         assert!(!again.events.iter().any(|event| matches!(event, Event::Found(_))));
+    }
+
+    #[test]
+    fn what_leaves_no_time_anywhere_counts_from_when_it_was_met_and_without_a_break() {
+        let mut unseen = seen(false);
+        unseen.stateful_set.as_mut().unwrap().metadata.generation = Some(2);
+        let mut rollout = rollout();
+        let found = |step: &Step| step.events.iter().any(|event| matches!(event, Event::Found(_)));
+        let first = rollout.step(&unseen, after(100));
+        assert!(!found(&first) && first.wake_at == after(110), "{:?}", first.wake_at);
+        assert!(found(&rollout.step(&unseen, after(110))));
+        // The controller looks, and is away again later: nothing of the time before counts.
+        assert_eq!(rollout.step(&seen(false), after(120)).verdict, Verdict::Continue);
+        assert_eq!(rollout.step(&unseen, after(200)).verdict, Verdict::Continue);
+        assert_eq!(rollout.step(&unseen, after(239)).verdict, Verdict::Continue);
+        let last = rollout.step(&unseen, after(240));
+        assert!(matches!(&last.verdict, Verdict::Failed(found) if found[0].code == "PGS-CONTROLLER-SILENT"));
     }
 
     #[test]

@@ -29,44 +29,96 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 }
 
 fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {
-    let seen = asked.seen;
     let message = event.message.as_deref().unwrap_or_default();
     let cause = message.split_once("failed error: ").map_or(message, |(_, cause)| cause);
-    let about = |code, summary: String| Finding::new(code, Severity::Blocking, "StatefulSet", &seen.name, summary);
-    let namespace = &seen.namespace;
-    let finding = if cause.contains("exceeded quota") {
-        let quota = cause.split_once("exceeded quota: ").and_then(|(_, rest)| rest.split(',').next()).unwrap_or("?");
-        about(
-            "PGS-QUOTA",
-            format!("ResourceQuota {quota} in namespace {namespace} leaves no room for the members' pods"),
-        )
-        .fix(format!("raise it: kubectl -n {namespace} edit resourcequota {quota}"))
-        .fix("or ask for less: pgset up --cpu … --memory …")
+    let finding = refused(&asked.seen.name, &asked.seen.namespace, cause);
+    finding.evidence(message).blocking_from(asked.counts_from(event), GRACE)
+}
+
+/// Why the API server does not take a member's pod or claim, from its own words; also for one that was only tried.
+pub fn refused(set: &str, namespace: &str, cause: &str) -> Finding {
+    let about = |code, summary: String| Finding::new(code, Severity::Blocking, "StatefulSet", set, summary);
+    if cause.contains("exceeded quota") || cause.contains("failed quota") {
+        quota(set, namespace, cause)
     } else if cause.contains("violates PodSecurity") {
-        about("PGS-PODSECURITY", format!("namespace {namespace} enforces a PodSecurity level that the pods violate"))
+        let level =
+            quoted_after(cause, "violates PodSecurity").and_then(|level| level.split(':').next()).unwrap_or("?");
+        let summary = format!("namespace {namespace} enforces the PodSecurity level {level}, which the pods violate");
+        about("PGS-PODSECURITY", summary)
             .fix(format!("see the level: kubectl get namespace {namespace} --show-labels"))
             .fix("remove whatever the overridden template adds, or run the set in another namespace (-n)")
     } else if cause.contains("serviceaccount") && cause.contains("not found") {
         let account = quoted_after(cause, "serviceaccount").unwrap_or("?");
         about("PGS-SERVICEACCOUNT-MISSING", format!("ServiceAccount {account} does not exist in namespace {namespace}"))
             .fix("put it back: pgset up")
+    } else if cause.contains("because it is being terminated") {
+        let summary = format!("namespace {namespace} is being deleted, so nothing can be made in it any more");
+        Finding::new("PGS-NAMESPACE-GOING", Severity::Blocking, "Namespace", namespace, summary)
+            .fix("bring the set up in another namespace: pgset up -n …")
+            .fix(format!("or see what holds this one: kubectl get namespace {namespace} -o yaml"))
     } else if cause.contains("admission webhook") || cause.contains("failed calling webhook") {
         let webhook = quoted_after(cause, "webhook").unwrap_or("?");
         about("PGS-WEBHOOK", format!("admission webhook {webhook} refuses the members' pods or does not answer"))
             .fix("ask whoever runs it: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
-    } else if cause.contains("usage per Container") || cause.contains("usage per Pod") {
-        about("PGS-LIMIT-RANGE", format!("a LimitRange in namespace {namespace} does not allow the members' resources"))
-            .fix(format!("see its bounds: kubectl -n {namespace} describe limitrange"))
-            .fix("ask for what it allows: pgset up --cpu … --memory …")
+    } else if ["usage per Container", "usage per Pod", "usage per PersistentVolumeClaim"]
+        .iter()
+        .any(|s| cause.contains(s))
+    {
+        about(
+            "PGS-LIMIT-RANGE",
+            format!("a LimitRange in namespace {namespace} does not allow what the members ask for"),
+        )
+        .fix(format!("see its bounds: kubectl -n {namespace} describe limitrange"))
+        .fix(if cause.contains("PersistentVolumeClaim") {
+            "ask for what it allows: pgset up --size …"
+        } else {
+            "ask for what it allows: pgset up --cpu … --memory …"
+        })
     } else {
         about("PGS-CREATE-REFUSED", "the API server refuses to create the members' pods".to_owned())
-            .fix(format!("read the cause above, then: kubectl -n {namespace} describe statefulset {}", seen.name))
+            .fix(format!("read the cause above, then: kubectl -n {namespace} describe statefulset {set}"))
+    }
+}
+
+/// "exceeded quota: NAME, requested: pods=1, used: pods=2, limited: pods=2", or "failed quota: NAME: must specify …".
+fn quota(set: &str, namespace: &str, cause: &str) -> Finding {
+    let name = cause.split_once(" quota: ").and_then(|(_, rest)| rest.split([',', ':']).next()).unwrap_or("?");
+    let requested = cause.split_once("requested: ").and_then(|(_, rest)| rest.split(", used:").next()).unwrap_or("");
+    let about = |summary: String| Finding::new("PGS-QUOTA", Severity::Blocking, "StatefulSet", set, summary);
+    let raise = format!("raise it: kubectl -n {namespace} edit resourcequota {name}");
+    if let Some((_, what)) = cause.split_once("must specify ") {
+        let summary = format!("ResourceQuota {name} in namespace {namespace} takes only pods that specify {what}");
+        return about(summary)
+            .fix(format!(
+                "have a LimitRange give it to pods that lack it: kubectl -n {namespace} create -f LIMITRANGE.yaml"
+            ))
+            .fix(raise);
+    }
+    let (room, less) = if requested.contains("storage") || requested.contains("persistentvolumeclaims") {
+        ("claims", "or ask for less: pgset up --size … --replicas …")
+    } else if requested.contains("cpu") || requested.contains("memory") {
+        ("pods", "or ask for less: pgset up --cpu … --memory …")
+    } else {
+        ("pods", "or ask for fewer members: pgset up --replicas …")
     };
-    finding.evidence(message).blocking_from(asked.counts_from(event), GRACE)
+    let what = if requested.is_empty() { String::new() } else { format!(" ({requested})") };
+    about(format!("ResourceQuota {name} in namespace {namespace} leaves no room for the members' {room}{what}"))
+        .fix(raise)
+        .fix(less)
 }
 
 /// What this family finds.
 pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-NAMESPACE-GOING",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the namespace is being deleted",
+        meaning: "The set's namespace is on its way out, so nothing new can be made in it.",
+        known_by: "The StatefulSet's newest FailedCreate event: the namespace is being terminated.",
+        fix: "Use another namespace, or see what holds this one.",
+        doubt: "None known: a namespace that goes does not come back.",
+    },
     Entry {
         code: "PGS-QUOTA",
         severity: Severity::Blocking,
@@ -157,7 +209,35 @@ mod tests {
         let webhook = "create Pod pgset-0 in StatefulSet pgset failed error: Internal error occurred: failed calling \
             webhook \"deny.example.com\": connection refused";
         assert_eq!(code_of(webhook), "PGS-WEBHOOK");
+        let going = "create Pod pgset-0 in StatefulSet pgset failed error: pods \"pgset-0\" is forbidden: unable to create \
+            new content in namespace db because it is being terminated";
+        assert_eq!(code_of(going), "PGS-NAMESPACE-GOING");
+        let range = "create Pod pgset-0 in StatefulSet pgset failed error: pods \"pgset-0\" is forbidden: maximum memory \
+            usage per Container is 64Mi, but limit is 512Mi";
+        assert_eq!(code_of(range), "PGS-LIMIT-RANGE");
         assert_eq!(code_of("create Pod pgset-0 in StatefulSet pgset failed error: what is this"), "PGS-CREATE-REFUSED");
+    }
+
+    #[test]
+    fn a_quota_says_what_it_is_short_of_and_how_to_ask_for_less() {
+        let found = |rest: &str| refused("pgset", "db", &format!("pods \"pgset-0\" is forbidden: {rest}"));
+        for (cause, words, fix) in [
+            (
+                "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+                "members' pods (pods=1)",
+                "--replicas",
+            ),
+            ("exceeded quota: q, requested: requests.cpu=100m, used: x, limited: y", "(requests.cpu=100m)", "--cpu"),
+            ("exceeded quota: q, requested: requests.storage=1Gi, used: x, limited: y", "members' claims", "--size"),
+            ("failed quota: q: must specify limits.cpu for: pgset", "specify limits.cpu for: pgset", "LimitRange"),
+        ] {
+            let found = found(cause);
+            assert!(
+                found.code == "PGS-QUOTA" && found.summary.contains("ResourceQuota q in namespace db"),
+                "{found:?}"
+            );
+            assert!(found.summary.contains(words) && found.fix.join("\n").contains(fix), "{found:?}");
+        }
     }
 
     #[test]

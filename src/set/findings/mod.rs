@@ -6,10 +6,12 @@
 mod admission;
 pub mod catalogue;
 mod containers;
+mod control;
 mod data;
 mod fold;
 mod images;
 mod mounts;
+mod network;
 mod nodes;
 mod postgres;
 mod readiness;
@@ -19,6 +21,7 @@ mod revision;
 mod scheduling;
 mod services;
 mod storage;
+mod terminating;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -27,6 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use serde::{Deserialize, Serialize};
 
+pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub use replication::far_behind;
@@ -59,6 +63,10 @@ pub struct Finding {
     /// Until when it is normal and not worth a word during a wait.
     #[serde(skip)]
     pub normal_until: Option<Timestamp>,
+    /// For what leaves no time anywhere: how long it is normal, and how long it has to last to end a wait. Only who goes on
+    /// looking can tell, so a [`Rollout`](super::rollout::Rollout) turns these into the two moments above.
+    #[serde(skip)]
+    pub lasting: Option<(SignedDuration, SignedDuration)>,
 }
 
 /// What follows from a finding's cause, found as well but not worth a finding of its own.
@@ -115,6 +123,7 @@ impl Finding {
             consequences: Vec::new(),
             fatal_from: None,
             normal_until: None,
+            lasting: None,
         }
     }
 
@@ -129,6 +138,21 @@ impl Finding {
     fn normal_for(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
         self.normal_until = since.and_then(|since| since.checked_add(grace).ok());
         self
+    }
+
+    /// A finding that is normal for a while, and ends a wait once it was seen without a break for `grace`.
+    fn lasting(mut self, normal: SignedDuration, grace: SignedDuration) -> Self {
+        self.severity = Severity::Blocking;
+        self.lasting = Some((normal, grace));
+        self
+    }
+
+    /// Dates a finding that only lasts, from when it was met first.
+    pub(super) fn met_at(&mut self, met: Timestamp) {
+        if let Some((normal, grace)) = self.lasting {
+            self.normal_until = met.checked_add(normal).ok();
+            self.fatal_from = met.checked_add(grace).ok();
+        }
     }
 
     fn evidence(mut self, line: impl AsRef<str>) -> Self {
@@ -146,6 +170,12 @@ impl Finding {
     fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix.push(printable(&line.into()));
         self
+    }
+
+    /// The same finding with one more line that shows it.
+    #[must_use]
+    pub fn shown_by(self, line: &str) -> Self {
+        self.evidence(line)
     }
 
     /// Every object it is about, the first one first.
@@ -185,11 +215,14 @@ struct Family {
 /// In the order in which a start meets them.
 const FAMILIES: &[Family] = &[
     Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
+    Family { findings: control::findings, catalogue: control::CATALOGUE, of_pods: false },
+    Family { findings: network::findings, catalogue: network::CATALOGUE, of_pods: true },
     Family { findings: admission::findings, catalogue: admission::CATALOGUE, of_pods: false },
     Family { findings: scheduling::findings, catalogue: scheduling::CATALOGUE, of_pods: false },
     Family { findings: storage::findings, catalogue: storage::CATALOGUE, of_pods: false },
     Family { findings: mounts::findings, catalogue: mounts::CATALOGUE, of_pods: false },
     Family { findings: references::findings, catalogue: references::CATALOGUE, of_pods: false },
+    Family { findings: terminating::findings, catalogue: terminating::CATALOGUE, of_pods: false },
     Family { findings: revision::findings, catalogue: revision::CATALOGUE, of_pods: true },
     Family { findings: images::findings, catalogue: images::CATALOGUE, of_pods: true },
     Family { findings: containers::findings, catalogue: containers::CATALOGUE, of_pods: true },

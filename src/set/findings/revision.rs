@@ -64,7 +64,9 @@ mod tests {
         let mut old = pod("pgset-0", json!({"state": state}));
         old["metadata"]["labels"] = json!({"controller-revision-hash": revision});
         let mut seen = seen(json!([old]), json!([]));
-        let status = seen.stateful_set.as_mut().unwrap().status.as_mut().unwrap();
+        let set = seen.stateful_set.as_mut().unwrap();
+        set.spec.replicas = Some(1);
+        let status = set.status.as_mut().unwrap();
         status.update_revision = Some("pgset-new".to_owned());
         seen
     }

@@ -1,0 +1,125 @@
+//! What surrounds a set: the nodes its members are on, the network as they see it, and tries that store nothing.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::Api;
+use kube::api::{AttachParams, ListParams, PostParams};
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+
+use super::{ApiFailure, Cluster};
+use crate::set::observation::{CONTAINER, Inside};
+
+/// A cluster of more nodes is not judged by looking at each.
+const MANY: u32 = 500;
+
+/// Longer than every step of the look from inside may take together.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The look from inside: with the start script's own idea of where PostgreSQL's programs and the Service are. Names are
+/// asked for at most 8 s, since a dead resolver makes every question wait.
+const LOOK: &str = r#"
+. /pgset/config/lib.sh
+if command -v getent >/dev/null; then
+  if timeout 8 getent ahosts "$master_host" >/dev/null; then echo dns=true; else echo dns=false; fi
+fi
+if pg_isready -q -h "$master_host" -p "$PGSET_PORT" -U postgres -t 3; then echo service=true; else
+  [ $? = 1 ] && echo service=true || echo service=false
+fi
+"#;
+
+/// These nodes, as far as they exist and the user may see them: nothing rests on it.
+pub async fn nodes_named(cluster: &Cluster, names: &[String]) -> Vec<Node> {
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let found = join_all(names.iter().map(|name| nodes.get_opt(name))).await;
+    found.into_iter().filter_map(|node| node.ok().flatten()).collect()
+}
+
+/// The cluster's nodes, at most 500.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn all_nodes(cluster: &Cluster) -> Result<Vec<Node>, ApiFailure> {
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let listed = nodes.list(&ListParams::default().limit(MANY)).await;
+    listed.map(|list| list.items).map_err(|error| ApiFailure::new("failed to list nodes", &error))
+}
+
+/// Looks at DNS and the Service for writes from inside a member.
+///
+/// # Errors
+/// The API server refuses, or the look does not end.
+pub async fn look_inside(cluster: &Cluster, namespace: &str, member: &str) -> Result<Inside, ApiFailure> {
+    let what = || format!("failed to look from inside Pod {member} in namespace {namespace}");
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let params = AttachParams::default().container(CONTAINER).stderr(false);
+    let look = async {
+        let mut attached = pods.exec(member, ["/bin/sh", "-c", LOOK], &params).await?;
+        let mut text = String::new();
+        if let Some(mut out) = attached.stdout() {
+            // What cannot be read is not known; that is what the caller is told then.
+            let _ = out.read_to_string(&mut text).await;
+        }
+        Ok::<String, kube::Error>(text)
+    };
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(text)) => Ok(read(&text)),
+        Ok(Err(error)) => Err(ApiFailure::new(what(), &error)),
+        Err(_) => Err(ApiFailure {
+            what: what(),
+            code: None,
+            reason: String::new(),
+            message: format!("no answer within {} s", PATIENCE.as_secs()),
+        }),
+    }
+}
+
+fn read(text: &str) -> Inside {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.parse().ok());
+    Inside { dns: value("dns"), service: value("service") }
+}
+
+/// Has a pod admitted without creating it.
+///
+/// # Errors
+/// Why the API server would not take it.
+pub async fn try_pod(cluster: &Cluster, namespace: &str, pod: Value) -> Result<(), ApiFailure> {
+    let pod: Pod = serde_json::from_value(pod).map_err(|error| unreadable("Pod", &error))?;
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let tried = pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await;
+    tried
+        .map(|_| ())
+        .map_err(|error| ApiFailure::new(format!("a Pod is not admitted in namespace {namespace}"), &error))
+}
+
+/// Has a claim admitted without creating it.
+///
+/// # Errors
+/// Why the API server would not take it.
+pub async fn try_claim(cluster: &Cluster, namespace: &str, claim: Value) -> Result<(), ApiFailure> {
+    let claim: PersistentVolumeClaim =
+        serde_json::from_value(claim).map_err(|error| unreadable("PersistentVolumeClaim", &error))?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), namespace);
+    let tried = claims.create(&PostParams { dry_run: true, ..PostParams::default() }, &claim).await;
+    let what = || format!("a PersistentVolumeClaim is not admitted in namespace {namespace}");
+    tried.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+}
+
+fn unreadable(kind: &str, error: &serde_json::Error) -> ApiFailure {
+    let what = format!("failed to make a {kind} from the manifest");
+    ApiFailure { what, code: Some(400), reason: String::new(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_said_is_not_known() {
+        assert_eq!(read("dns=true\nservice=false\n"), Inside { dns: Some(true), service: Some(false) });
+        assert_eq!(read("service=true\n"), Inside { dns: None, service: Some(true) });
+        assert_eq!(read("sh: not found\n"), Inside::default());
+    }
+}
