@@ -138,6 +138,9 @@ Examples:
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
+    /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's
+    #[arg(long)]
+    pub unstick: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,
@@ -210,8 +213,12 @@ pub struct RenderArgs {
 #[command(after_help = "\
 Examples:
   pgset wait
-  pgset wait --timeout 1h")]
+  pgset wait --timeout 1h
+  pgset wait --unstick")]
 pub struct WaitArgs {
+    /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's
+    #[arg(long)]
+    pub unstick: bool,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: ResultFormat,

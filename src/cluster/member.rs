@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{LogParams, Patch, PatchParams};
+use kube::api::{DeleteParams, LogParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 
 use super::{ApiFailure, Cluster};
@@ -59,6 +59,22 @@ impl Members<'_> {
         let what = || format!("failed to read the log of Pod {pod} in namespace {}", self.namespace);
         let log = self.pods().logs(pod, &params).await.map_err(|error| ApiFailure::new(what(), &error))?;
         Ok(log.lines().map(str::to_owned).collect())
+    }
+
+    /// Deletes a pod with its own grace period, never by force; one that was replaced meanwhile stays.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn delete(&self, pod: &Pod) -> Result<(), ApiFailure> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let preconditions = Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let what = || format!("failed to delete Pod {name} in namespace {}", self.namespace);
+        match self.pods().delete(&name, &params).await.map_err(|error| ApiFailure::new(what(), &error)) {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_not_found() || failure.is_conflict() => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Asks for another number of members.

@@ -1,5 +1,7 @@
 //! `pgset doctor`: everything that is wrong or will be, with a set or, where there is none, with the cluster and the rights.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use futures::join;
 use k8s_openapi::api::core::v1::Node;
@@ -116,7 +118,8 @@ async fn with_set(
 ) -> (DoctorView, Option<Observation>, Option<Asker>) {
     let namespace = names.namespace();
     let secret = names.passwords();
-    let nodes: Vec<String> = seen.pods.iter().filter_map(|pod| pod.node().map(str::to_owned)).collect();
+    let nodes: BTreeSet<String> = seen.pods.iter().filter_map(|pod| pod.node().map(str::to_owned)).collect();
+    let nodes: Vec<String> = nodes.into_iter().collect();
     let needs = needs_of_a_set();
     let (secret, events, nodes, rights, inside) = join!(
         SetSecret::read(cluster, namespace, &secret),
@@ -156,7 +159,7 @@ async fn with_set(
         Err(failure) => checks.push(Check::fine(format!("rights not known: {}", failure.message))),
     }
     if !seen.nodes.is_empty() {
-        checks.push(Check::fine(format!("looked at {} of the members' nodes", seen.nodes.len())));
+        checks.push(Check::fine(format!("the members' nodes: {}", node_names(&seen.nodes))));
     }
     let status = StatusView::new(&seen, &health(&seen), findings::diagnose(&seen, None));
     let view = DoctorView {
@@ -170,6 +173,11 @@ async fn with_set(
         findings: Vec::new(),
     };
     (view, Some(seen), Some(asker))
+}
+
+fn node_names(nodes: &[Node]) -> String {
+    let names: Vec<&str> = nodes.iter().filter_map(|node| node.metadata.name.as_deref()).collect();
+    names.join(", ")
 }
 
 async fn look_from_members(
@@ -275,6 +283,10 @@ async fn admitted(cluster: &Cluster, namespace: &str, manifests: &Manifests) -> 
         template["metadata"]["generateName"] = json!(format!("{}-", set.name));
         // The set's own account does not exist yet; every namespace has this one.
         template["spec"]["serviceAccountName"] = json!("default");
+        // Of a claim template the controller makes a volume; an empty one stands for it.
+        let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
+        let stand_ins = claims.map(|claim| json!({"name": claim["metadata"]["name"], "emptyDir": {}}));
+        template["spec"]["volumes"].as_array_mut().into_iter().for_each(|volumes| volumes.extend(stand_ins.clone()));
         failures.extend(try_pod(cluster, namespace, template).await.err());
         for claim in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
             let metadata: Value = json!({"generateName": format!("{}-", set.name)});

@@ -8,11 +8,13 @@ use tokio::time::sleep;
 use super::app::App;
 use super::ask::Asker;
 use super::learn::{learn, members};
+use super::unstick::Unsticker;
 use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, nodes_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
+use crate::set::findings::PINNED;
 use crate::set::inquiry::{Inquiry, forget_silence};
 use crate::set::observation::PodReading;
 use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
@@ -41,6 +43,8 @@ pub struct Follower<'a> {
     pub timeout: SignedDuration,
     /// The set's passwords, where they are known already.
     pub secret: Option<SetSecret>,
+    /// Delete pods that stay on a bad revision.
+    pub unstick: bool,
 }
 
 impl Follower<'_> {
@@ -74,6 +78,7 @@ impl Follower<'_> {
         };
         let mut trouble = None;
         let mut nodes_seen = self.since;
+        let mut unsticker = Unsticker::new();
         loop {
             watch.observe(&mut seen);
             let now_troubled = watch.trouble();
@@ -104,6 +109,13 @@ impl Follower<'_> {
                 reporter.event(event, waited);
             }
             self.relabel(&step).await?;
+            if self.unstick
+                && let Verdict::Failed(found) = &step.verdict
+                && found.iter().any(|finding| finding.code == PINNED)
+                && unsticker.run(self.app, self.cluster, self.names, &seen).await?
+            {
+                continue;
+            }
             // What is known is old while the API server is away: only the deadline counts then.
             let goes_on = match step.verdict {
                 Verdict::Continue => true,
@@ -121,6 +133,8 @@ impl Follower<'_> {
             let wake_at = inquiry.wake_at(&seen, now).map_or(step.wake_at, |at| at.min(step.wake_at));
             let until_wake = Duration::try_from(wake_at.duration_since(now)).unwrap_or_default();
             let pause = if seen.answers.is_empty() { until_wake } else { until_wake.min(JOINING) };
+            let looks_again = Duration::try_from(NODES).unwrap_or_default();
+            let pause = if nodes_to_look_at(&seen).is_empty() { pause } else { pause.min(looks_again) };
             tokio::select! {
                 () = watch.changed() => {}
                 () = sleep(pause) => {}

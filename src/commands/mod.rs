@@ -15,6 +15,7 @@ mod scale;
 pub mod settings;
 mod state;
 mod status;
+mod unstick;
 mod up;
 mod wait;
 

@@ -57,6 +57,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         since: app.started,
         timeout: patience(target.timeout),
         secret: None,
+        unstick: false,
     };
     let followed = follower.follow().await?;
     let (cluster, names, followed) = (&cluster, &names, &followed);

@@ -49,7 +49,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     }
 
     let (since, timeout) = (app.started, patience(timeout));
-    let follower = Follower { app, cluster: &cluster, names: &names, since, timeout, secret: Some(secret) };
+    let follower =
+        Follower { app, cluster: &cluster, names: &names, since, timeout, secret: Some(secret), unstick: args.unstick };
     let followed = follower.follow().await?;
     finish(Finish {
         app,

@@ -30,6 +30,7 @@ pub async fn run(app: &App, args: WaitArgs) -> Outcome {
         since: app.started,
         timeout: patience(target.timeout),
         secret: None,
+        unstick: args.unstick,
     };
     let followed = follower.follow().await?;
     let changes = Vec::new();

@@ -1,5 +1,6 @@
 //! What applying an object would do: create, change or leave it, or meet somebody else's.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use crate::manifests::Object;
@@ -109,6 +110,13 @@ pub fn keep_replicas(object: &mut Object, live: &Value) {
     if let Some(replicas) = live["spec"]["replicas"].as_i64() {
         object.body["spec"]["replicas"] = replicas.into();
     }
+}
+
+/// Whether a pod carries the label that sends writes to it: the primary, as far as it was ever known.
+#[must_use]
+pub fn is_marked_primary(set: &str, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get("name")).is_some_and(|name| *name == format!("{set}-master"))
 }
 
 #[cfg(test)]

@@ -120,8 +120,9 @@ impl Rollout {
         self.date(&mut found, now);
         let found_graces: Vec<Timestamp> =
             found.iter().flat_map(|finding| [finding.fatal_from, finding.normal_until]).flatten().collect();
+        let verdict = self.verdict(&health, &found, now);
         let mut events = self.phase_events(seen, &health);
-        for finding in self.worth_telling(&found, now) {
+        for finding in self.worth_telling(&found, &verdict, now) {
             events.push(Event::Found(finding));
         }
         let ripe = found.iter().filter_map(|finding| {
@@ -136,17 +137,6 @@ impl Rollout {
             self.last_said = now;
             events.push(self.still_waiting(&health, now));
         }
-        let verdict = if health.is_healthy() {
-            Verdict::Healthy
-        } else if found.iter().any(|finding| finding.ends_wait(now)) {
-            // What ends the wait is what should be read first.
-            found.sort_by_key(|finding| !finding.ends_wait(now));
-            Verdict::Failed(found)
-        } else if now >= self.deadline {
-            Verdict::TimedOut(found)
-        } else {
-            Verdict::Continue
-        };
         let reminder = self.last_said.saturating_add(REMINDER).unwrap_or(Timestamp::MAX);
         let graces = found_graces.into_iter().filter(|from| *from > now);
         let wake_at = graces.chain(ripe).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
@@ -154,6 +144,21 @@ impl Rollout {
         let relabel = wanted.iter().filter(|one| !self.relabelled.contains(one)).cloned().collect();
         self.relabelled = wanted;
         Step { events, relabel, verdict, health, wake_at }
+    }
+
+    fn verdict(&self, health: &Health, found: &[Finding], now: Timestamp) -> Verdict {
+        if health.is_healthy() {
+            Verdict::Healthy
+        } else if found.iter().any(|finding| finding.ends_wait(now)) {
+            let mut found = found.to_vec();
+            // What ends the wait is what should be read first.
+            found.sort_by_key(|finding| !finding.ends_wait(now));
+            Verdict::Failed(found)
+        } else if now >= self.deadline {
+            Verdict::TimedOut(found.to_vec())
+        } else {
+            Verdict::Continue
+        }
     }
 
     /// Notes when each finding was met first, and dates those that have no other time.
@@ -167,8 +172,9 @@ impl Rollout {
         }
     }
 
-    /// The findings that have not been told yet, but for those that are only waited for and young.
-    fn worth_telling(&mut self, found: &[Finding], now: Timestamp) -> Vec<Finding> {
+    /// The findings that have not been told yet, but for those that are only waited for and young; at the end of a wait that
+    /// was in vain, all of them.
+    fn worth_telling(&mut self, found: &[Finding], verdict: &Verdict, now: Timestamp) -> Vec<Finding> {
         let mut telling = Vec::new();
         for finding in found {
             let key = (finding.code, finding.object.clone());
@@ -176,6 +182,7 @@ impl Rollout {
             let settled = quiet_for(finding.severity);
             let young = now.duration_since(met) < settled && !finding.ends_wait(now) && now < self.deadline
                 || finding.normal_until.is_some_and(|until| now < until);
+            let young = young && !matches!(verdict, Verdict::Failed(_) | Verdict::TimedOut(_));
             if !young && self.told.insert(key) {
                 telling.push(finding.clone());
             }
@@ -419,6 +426,9 @@ mod tests {
         assert!(found(&rollout.step(&waiting, after(10))));
         let later = rollout.step(&waiting, after(300));
         assert!(!found(&later) && later.verdict == Verdict::Continue);
+        // A time that was too short for it is over: now it is told.
+        let mut short = Rollout::new(noon(), SignedDuration::from_secs(3));
+        assert!(!found(&short.step(&waiting, after(2))) && found(&short.step(&waiting, after(3))));
     }
 
     #[test]

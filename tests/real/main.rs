@@ -8,7 +8,13 @@
 mod faults;
 mod faults_access;
 mod faults_pods;
+mod findings;
+mod findings_admission;
+mod findings_cluster;
+mod findings_containers;
+mod findings_images;
 mod findings_postgres;
+mod findings_scheduling;
 mod findings_storage;
 mod harness;
 mod lifecycle;

@@ -1,7 +1,7 @@
 //! A member's container starts and dies.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 
 use super::super::Observation;
 use super::super::observation::PodReading;
@@ -17,6 +17,10 @@ const CRASHES: i32 = 2;
 const RESTART_GRACE: SignedDuration = SignedDuration::from_secs(10);
 const SOON: SignedDuration = SignedDuration::from_secs(45);
 
+/// An init container is a moment's work in most sets; one that cannot start gets as long as an image that cannot be had.
+const INIT_NORMAL: SignedDuration = SignedDuration::from_secs(10);
+const INIT_GRACE: SignedDuration = SignedDuration::from_secs(20);
+
 /// The start script's exit codes (`stop_here` in `templates/scripts/lib.sh`): the volume cannot be read or written, …
 const NOT_WRITABLE: i32 = 77;
 /// … the data folder, or what the pod was given, does not fit, …
@@ -26,7 +30,87 @@ const ANOTHER_PRIMARY: i32 = 79;
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let current = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod));
-    current.filter_map(|pod| crash(asked, pod)).collect()
+    current
+        .filter_map(|pod| {
+            initialising(asked, pod).or_else(|| killed_by_probe(asked, pod)).or_else(|| crash(asked, pod))
+        })
+        .collect()
+}
+
+/// The pod's own container waits for an init container that cannot start, fails or does not end. pgset's pods have none; an
+/// overridden template or a webhook that adds to pods may bring one.
+fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
+    let name = pod.metadata.name.as_deref()?;
+    let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let current = all.iter().find(|container| {
+        let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+        // A sidecar is an init container that has started and goes on.
+        ended.is_none_or(|ended| ended.exit_code != 0) && !container.started.unwrap_or(false)
+    })?;
+    let init = &current.name;
+    let state = current.state.as_ref()?;
+    let log = format!("read its log: kubectl -n {} logs {name} -c {init}", asked.seen.namespace);
+    let about =
+        |severity, summary: String| Finding::new("PGS-INIT-CONTAINER", severity, "Pod", name, summary).fix(log.clone());
+    if state.running.is_some() {
+        return Some(running_init(
+            about(Severity::Waiting, format!("init container {init} has not ended yet")),
+            asked,
+            state,
+        ));
+    }
+    if let Some(waiting) =
+        state.waiting.as_ref().filter(|waiting| waiting.reason.as_deref() != Some("CrashLoopBackOff"))
+    {
+        let reason =
+            waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+        let finding = about(Severity::Blocking, format!("init container {init} cannot start: {reason}"));
+        return Some(finding.evidence(waiting.message.as_deref().unwrap_or_default()).lasting(INIT_NORMAL, INIT_GRACE));
+    }
+    let ended = state.terminated.as_ref().or(current.last_state.as_ref()?.terminated.as_ref())?;
+    let severity = if current.restart_count >= CRASHES { Severity::Fatal } else { Severity::Waiting };
+    let words = message(ended).map_or_else(String::new, |words| format!(": {words}"));
+    Some(about(severity, format!("init container {init} ends with exit code {}{words}", ended.exit_code)))
+}
+
+fn running_init(finding: Finding, asked: &Asked<'_>, state: &k8s_openapi::api::core::v1::ContainerState) -> Finding {
+    let started = state.running.as_ref().and_then(|running| running.started_at.as_ref()).map(|time| time.0);
+    finding.normal_for(started.max(asked.since), INIT_NORMAL)
+}
+
+/// The kubelet ended a PostgreSQL that did not answer its liveness probe, whatever code it ended with then.
+fn killed_by_probe(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
+    let name = pod.metadata.name.as_deref()?;
+    let container = pod.container()?;
+    container.last_state.as_ref().and_then(|last| last.terminated.as_ref()).or(container
+        .state
+        .as_ref()?
+        .terminated
+        .as_ref())?;
+    if pod.is_ready() {
+        return None;
+    }
+    let killing = |event: &&Event| {
+        event.reason.as_deref() == Some("Killing")
+            && event.message.as_deref().is_some_and(|message| message.contains("failed liveness probe"))
+    };
+    asked.seen.events_of("Pod", name).filter(killing).last()?;
+    let says =
+        |event: &&Event| event.message.as_deref().is_some_and(|message| message.starts_with("Liveness probe failed"));
+    let probe = asked.seen.events_of("Pod", name).filter(says).last().and_then(|event| event.message.clone());
+    let running = container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let severity = if container.restart_count >= CRASHES && !running { Severity::Fatal } else { Severity::Waiting };
+    let summary = "the kubelet restarted the member because it did not pass its liveness probe";
+    Some(
+        Finding::new("PGS-LIVENESS-KILLED", severity, "Pod", name, summary)
+            .evidence(probe.unwrap_or_default())
+            .evidence(format!("{name} was restarted {} times", container.restart_count))
+            .fix(format!(
+                "is the node overloaded, or its storage stuck? kubectl describe node {}",
+                pod.node().unwrap_or("NODE")
+            ))
+            .fix(format!("what PostgreSQL said last: kubectl -n {} logs {name} --previous", asked.seen.namespace)),
+    )
 }
 
 fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
@@ -78,9 +162,10 @@ fn old_news(asked: &Asked<'_>, pod: &str, finding: Finding, next: Timestamp) -> 
 /// The image's own programs cannot even be started, or the node is too busy for now to create a container.
 fn never_ran(pod: &str, message: &str) -> Finding {
     let mut severity = Severity::Fatal;
-    let summary = if message.contains("exec format error") {
-        "the image is made for another processor architecture than the node's"
-    } else if message.contains("no such file or directory") || message.contains("not found") {
+    if message.contains("exec format error") {
+        return wrong_architecture(pod);
+    }
+    let summary = if message.contains("no such file or directory") || message.contains("not found") {
         "the image has no /bin/sh, so pgset's start script cannot run in it"
     } else {
         severity = Severity::Waiting;
@@ -88,6 +173,13 @@ fn never_ran(pod: &str, message: &str) -> Finding {
     };
     Finding::new("PGS-CONTAINER-NOT-STARTED", severity, "Pod", pod, summary)
         .fix("choose an image with PostgreSQL's programs and a shell: pgset up --image …")
+}
+
+/// Which runtime says it where differs: some refuse to start the container, others start it and its first word is this.
+fn wrong_architecture(pod: &str) -> Finding {
+    let summary = "the image is made for another processor architecture than the node's";
+    Finding::new("PGS-WRONG-ARCHITECTURE", Severity::Fatal, "Pod", pod, summary)
+        .fix("choose an image that is made for the node's as well: kubectl get nodes -L kubernetes.io/arch; pgset up --image …")
 }
 
 fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
@@ -102,9 +194,12 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     let denied = lines.iter().any(|line| line.contains("Permission denied") || line.contains("Read-only file system"));
     let logs = format!("read the whole log: kubectl -n {} logs {pod} --previous", seen.namespace);
 
+    let foreign = "exec format error";
     let of_data = data::of_death(seen, pod, script, lines, looping);
     let finding = if let Some(of_data) = of_data {
         of_data
+    } else if lines.iter().any(|line| line.contains(foreign)) || message(ended).is_some_and(|m| m.contains(foreign)) {
+        wrong_architecture(pod)
     } else if ended.reason.as_deref() == Some("OOMKilled") {
         about(
             "PGS-OOM-KILLED",
@@ -116,6 +211,9 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         let secret = format!("{}-passwords", seen.name);
         Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &secret, in_its_words(""))
             .fix(format!("put back what the database knows: kubectl -n {} edit secret {secret}", seen.namespace))
+    } else if code == REFUSED && script.is_some_and(|words| words.starts_with("the image has no ")) {
+        about("PGS-IMAGE-NOT-POSTGRES", Severity::Fatal, in_its_words(""))
+            .fix("choose an image with PostgreSQL's server and client programs: pgset up --image docker.io/library/postgres:17")
     } else if code == REFUSED {
         about("PGS-DATA-REFUSED", Severity::Fatal, in_its_words("the start script refuses the member's data folder"))
             .fix("the sentence above says what to do; nothing was touched, and the member tries again by itself")
@@ -173,6 +271,46 @@ fn make_writable(seen: &Observation, pod: &str, script: Option<&str>) -> String 
 /// What this family finds.
 pub(super) const CATALOGUE: &[Entry] = &[
     Entry {
+        code: "PGS-WRONG-ARCHITECTURE",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image is for another processor architecture",
+        meaning: "The programs in the image are made for other processors than the node has.",
+        known_by: "The runtime's or the log's exec format error.",
+        fix: "Choose an image that is made for the nodes' architecture as well.",
+        doubt: "A script without its first line gives the same error; pgset starts none of the image's.",
+    },
+    Entry {
+        code: "PGS-INIT-CONTAINER",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "an init container is stuck",
+        meaning: "A container that has to end before PostgreSQL may start cannot start, fails, or does not end.",
+        known_by: "The pod's init container statuses.",
+        fix: "Read its log; pgset's own pods have none, so an overridden template or a webhook brought it.",
+        doubt: "One that copies much data takes its time.",
+    },
+    Entry {
+        code: "PGS-LIVENESS-KILLED",
+        severity: Severity::Fatal,
+        depth: Depth::Member,
+        title: "restarted by the liveness probe",
+        meaning: "PostgreSQL did not answer its liveness probe for so long that the kubelet restarted it.",
+        known_by: "A Killing event of the pod: failed liveness probe.",
+        fix: "Look for an overloaded node or stuck storage.",
+        doubt: "One such restart may be a moment's overload; the second in a row counts.",
+    },
+    Entry {
+        code: "PGS-IMAGE-NOT-POSTGRES",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the image has no PostgreSQL",
+        meaning: "Programs that every member needs are missing from the image.",
+        known_by: "The start script ended with exit code 78 and names the program.",
+        fix: "Choose an image with PostgreSQL's server and client programs.",
+        doubt: "Programs in an unusual folder are not found; put them in PATH.",
+    },
+    Entry {
         code: "PGS-OOM-KILLED",
         severity: Severity::Fatal,
         depth: Depth::Member,
@@ -187,9 +325,9 @@ pub(super) const CATALOGUE: &[Entry] = &[
         severity: Severity::Fatal,
         depth: Depth::Set,
         title: "the image cannot run the start script",
-        meaning: "The container cannot even be started: another processor architecture, or no shell in the image.",
+        meaning: "The container cannot even be started: there is no shell in the image.",
         known_by: "The container's CreateContainerError or RunContainerError, in the runtime's words.",
-        fix: "Choose an image with PostgreSQL's programs and a shell, made for the nodes' architecture.",
+        fix: "Choose an image with PostgreSQL's programs and a shell.",
         doubt: "A node that is very busy may fail to create a container for a while; that alone is only waited for.",
     },
     Entry {
@@ -268,7 +406,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{noon, pod, seen};
+    use super::super::testing::{event, noon, pod, seen};
     use super::*;
 
     fn found(restarts: i32, exit_code: i32, reason: &str, log: &[&str]) -> Vec<Finding> {
@@ -392,6 +530,69 @@ mod tests {
         assert!(fault("exec /bin/sh: exec format error").ends_wait(noon()));
         assert!(fault("exec: \"/bin/sh\": stat /bin/sh: no such file or directory").ends_wait(noon()));
         assert!(!fault("context deadline exceeded").ends_wait(Timestamp::MAX));
+    }
+
+    #[test]
+    fn an_image_of_another_architecture_is_named_at_the_first_crash() {
+        let said = &found(0, 1, "Error", &["exec /bin/sh: exec format error"])[0];
+        assert_eq!((said.code, said.ends_wait(noon())), ("PGS-WRONG-ARCHITECTURE", true));
+    }
+
+    #[test]
+    fn an_image_without_postgresql_is_the_images_fault_and_not_the_folders() {
+        let terminated =
+            json!({"exitCode": 78, "reason": "Error", "message": "the image has no postgres: it needs …\n"});
+        let found = ended(0, terminated, &[]);
+        assert_eq!((found[0].code, found[0].ends_wait(noon())), ("PGS-IMAGE-NOT-POSTGRES", true));
+    }
+
+    #[test]
+    fn what_the_liveness_probe_killed_is_told_whatever_code_it_ended_with() {
+        let judged = |restarts: i32, state: serde_json::Value| {
+            let container = json!({"restartCount": restarts, "state": state,
+                "lastState": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
+            let events = json!([
+                event(
+                    "Pod",
+                    "pgset-0",
+                    "Unhealthy",
+                    "Liveness probe failed: PostgreSQL does not answer on port 5432\n"
+                ),
+                event("Pod", "pgset-0", "Killing", "Container pgset failed liveness probe, will be restarted"),
+            ]);
+            let seen = seen(json!([pod("pgset-0", container)]), events);
+            findings(&Asked { seen: &seen, since: None }).remove(0)
+        };
+        let backing_off = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        assert!(!judged(1, backing_off.clone()).ends_wait(noon()));
+        let looping = judged(2, backing_off);
+        assert_eq!((looping.code, looping.ends_wait(noon())), ("PGS-LIVENESS-KILLED", true));
+        assert!(looping.evidence[0].contains("does not answer on port 5432"));
+        assert!(!judged(2, json!({"running": {}})).ends_wait(noon()), "it is trying again");
+    }
+
+    #[test]
+    fn an_init_container_that_is_stuck_is_named() {
+        let judged = |restarts: i32, state: serde_json::Value| {
+            let mut pod = pod("pgset-0", json!({"state": {"waiting": {"reason": "PodInitializing"}}}));
+            pod["status"]["initContainerStatuses"] = json!([{"name": "prepare", "image": "", "imageID": "", "ready": false,
+                "restartCount": restarts, "state": state, "lastState": {"terminated": {"exitCode": 3}}}]);
+            let seen = seen(json!([pod]), json!([]));
+            findings(&Asked { seen: &seen, since: None })
+        };
+        let crashed = |restarts| judged(restarts, json!({"waiting": {"reason": "CrashLoopBackOff"}})).remove(0);
+        assert!(!crashed(CRASHES - 1).ends_wait(noon()) && crashed(CRASHES).ends_wait(noon()));
+        assert_eq!(crashed(2).summary, "init container prepare ends with exit code 3");
+        let mut pull = judged(0, json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}})).remove(0);
+        pull.met_at(noon());
+        assert!(
+            !pull.ends_wait(noon() + INIT_GRACE - SignedDuration::from_millis(1))
+                && pull.ends_wait(noon() + INIT_GRACE)
+        );
+        let runs = judged(0, json!({"running": {"startedAt": noon().to_string()}})).remove(0);
+        assert_eq!((runs.severity, runs.normal_until), (Severity::Waiting, Some(noon() + INIT_NORMAL)));
+        assert!(judged(0, json!({"waiting": {"reason": "PodInitializing"}})).is_empty());
+        assert!(judged(0, json!({"terminated": {"exitCode": 0}})).is_empty());
     }
 
     #[test]

@@ -5,10 +5,13 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::PodReading;
 use super::revision::speaks;
-use super::{Asked, Depth, Entry, Finding, Severity, began};
+use super::{Asked, Depth, Entry, Finding, Severity, began, happened};
 
 /// A registry or the way to it may be back after a moment; the kubelet has tried twice by then.
 const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_secs(20);
+
+/// Most images are there by then.
+const PULLING_NORMAL: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let current = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod));
@@ -19,6 +22,9 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let container = pod.container()?;
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
+    if reason == "ContainerCreating" {
+        return pulling(asked, pod);
+    }
     if !matches!(
         reason,
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError"
@@ -61,8 +67,30 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     Some(finding.evidence(if evidence.is_empty() { reason } else { evidence }))
 }
 
+/// A pull takes minutes when the image is large or the registry slow, and says nothing until it ends.
+fn pulling(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
+    let name = pod.metadata.name.as_deref()?;
+    let newest = asked.seen.events_of("Pod", name).last().filter(|event| event.reason.as_deref() == Some("Pulling"))?;
+    let image = pod.spec.as_ref()?.containers.first()?.image.clone().unwrap_or_default();
+    let summary = format!("image {image} is still being pulled");
+    let finding = Finding::new("PGS-IMAGE-PULLING", Severity::Waiting, "Pod", name, summary)
+        .fix("wait: a large image or a slow registry takes minutes, and the kubelet says when it gives up")
+        .fix("to see whether the node gets it at all, on the node: crictl pull IMAGE");
+    Some(finding.normal_for(happened(newest).max(asked.since), PULLING_NORMAL))
+}
+
 /// What this family finds.
 pub(super) const CATALOGUE: &[Entry] = &[
+    Entry {
+        code: "PGS-IMAGE-PULLING",
+        severity: Severity::Waiting,
+        depth: Depth::Member,
+        title: "the image is still being pulled",
+        meaning: "The node is loading the image; nothing can start before that.",
+        known_by: "The pod's newest event is Pulling and its container is still being created.",
+        fix: "Wait; the kubelet reports when a pull fails.",
+        doubt: "A registry that hangs looks the same as one that is slow.",
+    },
     Entry {
         code: "PGS-IMAGE-NOT-FOUND",
         severity: Severity::Fatal,
@@ -151,7 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn pulling_is_no_finding() {
-        assert!(found("ContainerCreating", "").is_empty());
+    fn a_pull_is_waited_for_however_long_it_takes() {
+        assert!(found("ContainerCreating", "").is_empty(), "its newest event is no pull");
+        let creating = json!({"state": {"waiting": {"reason": "ContainerCreating"}}});
+        let event = event("Pod", "pgset-0", "Pulling", "Pulling image \"docker.io/library/postgres:17\"");
+        let seen = seen(json!([pod("pgset-0", creating)]), json!([event]));
+        let found = findings(&Asked { seen: &seen, since: None });
+        assert_eq!((found[0].code, found[0].severity), ("PGS-IMAGE-PULLING", Severity::Waiting));
+        assert_eq!(found[0].normal_until, Some(noon() + PULLING_NORMAL));
     }
 }

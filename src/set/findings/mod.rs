@@ -34,6 +34,7 @@ pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub use replication::far_behind;
+pub use revision::{PINNED, pinned_pods};
 
 use super::health;
 use super::mask;
@@ -153,6 +154,12 @@ impl Finding {
             self.normal_until = met.checked_add(normal).ok();
             self.fatal_from = met.checked_add(grace).ok();
         }
+    }
+
+    /// The same cause on these objects as well.
+    fn also(mut self, kind: &str, names: &[String]) -> Self {
+        self.also.extend(names.iter().map(|name| ObjectRef { kind: clean(kind), name: clean(name) }));
+        self
     }
 
     fn evidence(mut self, line: impl AsRef<str>) -> Self {

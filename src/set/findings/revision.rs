@@ -10,9 +10,36 @@ use super::{Asked, Depth, Entry, Finding, Severity};
 /// The controller replaces what it will replace within a moment of seeing the change.
 const GRACE: SignedDuration = SignedDuration::from_secs(5);
 
+/// The one finding that a command can mend by itself.
+pub const PINNED: &str = "PGS-POD-PINNED";
+
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    let old = asked.seen.pods.iter().filter(|pod| is_old(asked.seen, pod) && !pod.is_terminating());
-    old.filter_map(|pod| pinned(asked, pod)).collect()
+    let pinned = pinned_pods(asked.seen);
+    let Some((first, others)) = pinned.split_first() else { return Vec::new() };
+    let summary = "the pod of an older revision cannot start, and Kubernetes does not replace such a pod by itself";
+    let evidence = asked.seen.pod(first).and_then(waits).unwrap_or_default();
+    let finding = Finding::new(PINNED, Severity::Blocking, "Pod", first, summary)
+        .also("Pod", others)
+        .evidence(evidence)
+        .fix(format!("have it replaced: pgset wait --unstick --name {} -n {}", asked.seen.name, asked.seen.namespace))
+        .fix(format!("or, since it runs nothing: kubectl -n {} delete pod {}", asked.seen.namespace, pinned.join(" ")));
+    // Only a wait can tell how long it has been so; without one it is told as it stands.
+    vec![finding.blocking_from(asked.since, GRACE)]
+}
+
+/// The pods that the controller does not replace: of an older revision, and unable to start. One that is still being created
+/// is only slow: it starts, and is replaced then.
+pub fn pinned_pods(seen: &Observation) -> Vec<String> {
+    let old = seen.pods.iter().filter(|pod| is_old(seen, pod) && !pod.is_terminating());
+    old.filter(|pod| waits(pod).is_some()).filter_map(|pod| pod.metadata.name.clone()).collect()
+}
+
+/// Why a pod's container does not run, in the kubelet's words.
+fn waits(pod: &Pod) -> Option<String> {
+    let waiting = pod.container()?.state.as_ref()?.waiting.as_ref()?;
+    let reason =
+        waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+    Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
 }
 
 /// Whether a pod's troubles are the set's: one of an older revision, or on its way out, says nothing about what was applied.
@@ -24,20 +51,6 @@ fn is_old(seen: &Observation, pod: &Pod) -> bool {
     let status = seen.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let update = status.and_then(|status| status.update_revision.as_deref());
     update.is_some() && pod.revision().is_some() && pod.revision() != update
-}
-
-/// An older pod that cannot start. One that is still being created is only slow: it starts, and is replaced then.
-fn pinned(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
-    let name = pod.metadata.name.as_deref()?;
-    let waiting = pod.container()?.state.as_ref()?.waiting.as_ref()?;
-    let reason =
-        waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
-    let summary = "the pod of an older revision cannot start, and Kubernetes does not replace such a pod by itself";
-    // Only a wait can tell how long it has been so; without one it is told as it stands.
-    let finding = Finding::new("PGS-POD-PINNED", Severity::Blocking, "Pod", name, summary)
-        .evidence(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
-        .fix(format!("it runs nothing, so it can go: kubectl -n {} delete pod {name}", asked.seen.namespace));
-    Some(finding.blocking_from(asked.since, GRACE))
 }
 
 /// What this family finds.

@@ -19,7 +19,8 @@ fn stuck(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let due = pod.metadata.deletion_timestamp.as_ref()?.0;
     let name = pod.metadata.name.as_deref()?;
     let finalizers = pod.metadata.finalizers.as_deref().unwrap_or_default();
-    let ended = pod.container().and_then(|container| container.state.as_ref()).is_some_and(|s| s.terminated.is_some());
+    // The kubelet takes the grace period away when it has seen the last container end.
+    let ended = pod.metadata.deletion_grace_period_seconds == Some(0);
     if !finalizers.is_empty() && (ended || overdue(asked, due)) {
         return Some(held(asked, name, finalizers, due));
     }

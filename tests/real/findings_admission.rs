@@ -1,0 +1,269 @@
+//! Admission and rights: what the API server refuses, and clusters that do not let one in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::findings::{fails, templates};
+use crate::harness::{HostDirectory, Namespace, Run, kubectl, pgset, wait_for};
+
+#[test]
+fn quotas_of_cpu_and_storage_and_a_limit_range() {
+    let space = Namespace::new("cpu-quota");
+    space.kubectl(&["create", "quota", "cpu", "--hard=requests.cpu=150m"]);
+    fails(&space, &["up"], "PGS-QUOTA", &["ResourceQuota cpu", "requests.cpu=100m", "--cpu"]);
+
+    let storage = Namespace::beside(&space, "storage-quota");
+    storage.kubectl(&["create", "quota", "storage", "--hard=requests.storage=1Gi"]);
+    // Before there is a set, doctor says what up would run into, and changes nothing.
+    let doctor = storage.pgset(&["doctor", "-o", "json"]).expect(0);
+    assert_eq!(doctor.json()["findings"].as_array().unwrap().len(), 0, "one claim would fit");
+    fails(&storage, &["up"], "PGS-QUOTA", &["members' claims", "requests.storage=1Gi", "--size"]);
+
+    let limits = Namespace::beside(&space, "limits");
+    let range = "{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: [{type: Container, max: {memory: 64Mi}}]}}";
+    crate::harness::kubectl_with(&["-n", &limits.name, "apply", "-f", "-"], range);
+    let doctor = limits.pgset(&["doctor"]).expect(3);
+    assert!(doctor.stdout.contains("PGS-LIMIT-RANGE"), "{}", doctor.stdout);
+    assert_eq!(limits.kubectl(&["get", "statefulsets,pods,configmaps,secrets", "-l", "app=pgset", "-o", "name"]), "");
+    fails(&limits, &["up"], "PGS-LIMIT-RANGE", &["LimitRange", "describe limitrange"]);
+}
+
+#[test]
+fn pods_that_the_baseline_level_refuses() {
+    let space = Namespace::new("baseline");
+    kubectl(&["label", "namespace", &space.name, "pod-security.kubernetes.io/enforce=baseline"]);
+    let host = templates(
+        &space,
+        "baseline",
+        "statefulset.yaml",
+        &[(crate::findings::POD, &format!("{}      hostPID: true\n", crate::findings::POD))],
+    );
+    let words = ["PodSecurity level baseline", "hostPID", "overridden template"];
+    fails(&space, &["up", "--templates", host.as_str()], "PGS-PODSECURITY", &words);
+    space.pgset(&["up"]).expect(0);
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted() {
+    let space = Namespace::new("going");
+    let going = format!("{}-x", space.name);
+    kubectl(&["create", "namespace", &going]);
+    let holder = "{apiVersion: v1, kind: ConfigMap, metadata: {name: holder, finalizers: [example.com/hold]}}";
+    crate::harness::kubectl_with(&["-n", &going, "apply", "-f", "-"], holder);
+    kubectl(&["delete", "namespace", &going, "--wait=false"]);
+    let words = [format!("namespace {going} is being deleted"), "wait until it is gone".to_owned()];
+    for command in ["up", "doctor"] {
+        let run = Run::of(pgset(&[command, "-n", &going]).output().unwrap());
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(words.iter().all(|word| said.contains(word.as_str())), "{said}");
+        run.expect(if command == "up" { 1 } else { 3 });
+    }
+    kubectl(&[
+        "-n",
+        &going,
+        "patch",
+        "configmap",
+        "holder",
+        "--type=merge",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ]);
+}
+
+#[test]
+fn a_set_that_is_deleted_while_somebody_waits_for_it() {
+    let space = Namespace::new("deleted");
+    space.pgset(&["up", "--image", "slow.example.com/postgres:17", "--timeout", "3s"]).expect(4);
+    let wait = space.start(&["wait", "--timeout", "2m"]);
+    space.kubectl(&["delete", "statefulset", "pgset"]);
+    let run = Run::of(wait.wait_with_output().unwrap()).expect(3);
+    run.says(&["PGS-SET-GONE", "StatefulSet pgset", "pgset up"]);
+}
+
+/// A kubeconfig of the test's own.
+fn kubeconfig(folder: &HostDirectory, server: &str, authority: &str, user: &str) -> PathBuf {
+    let file = folder.path.join("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: a, cluster: {{server: '{server}', certificate-authority: '{authority}'}}}}]\n\
+         users: [{{name: a, user: {user}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\ncurrent-context: a\n"
+    );
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn openssl(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A TLS server on this machine whose certificate is valid between these two times.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn new(folder: &Path, from: &str, until: &str) -> Self {
+        let certificate = format!("{from}.crt");
+        openssl(
+            folder,
+            &[
+                "req",
+                "-new",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-keyout",
+                "server.key",
+                "-subj",
+                "/CN=x",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-out",
+                "server.csr",
+            ],
+        );
+        fs::write(folder.join("index"), "").unwrap();
+        fs::write(folder.join("serial"), "01\n").unwrap();
+        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copy\n[p]\ncommonName=supplied\n";
+        fs::write(folder.join("ca.conf"), config).unwrap();
+        openssl(
+            folder,
+            &[
+                "ca",
+                "-batch",
+                "-config",
+                "ca.conf",
+                "-in",
+                "server.csr",
+                "-cert",
+                "ca.crt",
+                "-keyfile",
+                "ca.key",
+                "-startdate",
+                from,
+                "-enddate",
+                until,
+                "-out",
+                &certificate,
+                "-notext",
+            ],
+        );
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let child = Command::new("openssl")
+            .args(["s_server", "-quiet", "-accept", &address, "-cert", &certificate, "-key", "server.key"])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the TLS server", || std::net::TcpStream::connect(&address).ok());
+        Self { child, port }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
+    let folder = HostDirectory::new("certificates");
+    let here = &folder.path;
+    openssl(
+        here,
+        &[
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-subj", "/CN=test", "-days", "30",
+            "-out", "ca.crt",
+        ],
+    );
+    let authority = here.join("ca.crt");
+    let authority = authority.to_str().unwrap();
+    let run = |server: &str, authority: &str, user: &str| {
+        let file = kubeconfig(&folder, server, authority, user);
+        Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(1)
+    };
+
+    // Another cluster's authority, as after a cluster was made again.
+    let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
+    run(&real, authority, "{token: x}").says(&["UnknownIssuer", "certificate-authority-data is not this cluster's"]);
+    for (from, until, words) in [
+        ("200101000000Z", "210101000000Z", ["expired", "clock is wrong"]),
+        ("480101000000Z", "490101000000Z", ["not valid yet", "one of the two clocks is wrong"]),
+    ] {
+        let server = Server::new(here, from, until);
+        run(&format!("https://127.0.0.1:{}", server.port), authority, "{token: x}").says(&words);
+    }
+}
+
+#[test]
+fn credentials_that_have_expired() {
+    let space = Namespace::new("expired");
+    space.kubectl(&["create", "serviceaccount", "guest"]);
+    // Too long ago to be accepted: a client certificate of the cluster's own authority where that is at hand.
+    let authority = Path::new("/var/lib/pgset-test/pki");
+    if !crate::harness::cluster_is_ours() || !authority.join("ca.key").exists() {
+        return;
+    }
+    let folder = HostDirectory::new("expired");
+    let here = &folder.path;
+    for file in ["ca.crt", "ca.key"] {
+        fs::copy(authority.join(file), here.join(file)).unwrap();
+    }
+    openssl(
+        here,
+        &[
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "guest.key",
+            "-subj",
+            "/O=system:masters/CN=guest",
+            "-out",
+            "guest.csr",
+        ],
+    );
+    fs::write(here.join("index"), "").unwrap();
+    fs::write(here.join("serial"), "01\n").unwrap();
+    let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\norganizationName=optional\n";
+    fs::write(here.join("ca.conf"), config).unwrap();
+    openssl(
+        here,
+        &[
+            "ca",
+            "-batch",
+            "-config",
+            "ca.conf",
+            "-in",
+            "guest.csr",
+            "-cert",
+            "ca.crt",
+            "-keyfile",
+            "ca.key",
+            "-startdate",
+            "200101000000Z",
+            "-enddate",
+            "210101000000Z",
+            "-out",
+            "guest.crt",
+            "-notext",
+        ],
+    );
+    let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
+    let user = format!("{{client-certificate: '{0}/guest.crt', client-key: '{0}/guest.key'}}", here.display());
+    let file = kubeconfig(&folder, &real, here.join("ca.crt").to_str().unwrap(), &user);
+    for command in ["status", "up", "doctor"] {
+        let run = Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(1);
+        run.says(&["does not accept your credentials", "expired", "log in again"]);
+    }
+}
