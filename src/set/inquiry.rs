@@ -28,6 +28,10 @@ const MOUNTING: SignedDuration = SignedDuration::from_secs(15);
 /// The endpoint controllers follow within a second or two.
 const ENDPOINTS: SignedDuration = SignedDuration::from_secs(5);
 
+/// A WAL receiver that fails again and again says that it streams in between; only one that goes on doing so is no longer
+/// late.
+const STREAMING_AGAIN: SignedDuration = SignedDuration::from_secs(3);
+
 /// How often an answer is brought up to date.
 const AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -48,8 +52,8 @@ pub enum Question {
 pub struct Inquiry {
     wanted_since: BTreeMap<Question, Timestamp>,
     asked: BTreeMap<Question, Timestamp>,
-    /// The restarts a member had when it was seen to be late: a new container is late anew.
-    restarts: BTreeMap<String, i32>,
+    /// The restarts a member had when it was seen to be late, a new container being late anew, and when that was last.
+    late: BTreeMap<String, (i32, Timestamp)>,
 }
 
 impl Inquiry {
@@ -89,14 +93,17 @@ impl Inquiry {
     fn note_late(&mut self, seen: &mut Observation, now: Timestamp) {
         let late: BTreeMap<String, i32> =
             seen.pods.iter().filter(|pod| is_late(seen, pod)).map(|pod| (name(pod), pod.restarts())).collect();
-        let restarts = &self.restarts;
-        let still = |member: &String| late.contains_key(member) && late.get(member) == restarts.get(member);
-        seen.late_since.retain(|member, _| still(member));
-        seen.running_logs.retain(|member, _| still(member));
+        let restarts: BTreeMap<String, i32> = seen.pods.iter().map(|pod| (name(pod), pod.restarts())).collect();
+        self.late.retain(|member, (before, last)| {
+            restarts.get(member) == Some(before)
+                && (late.contains_key(member) || now.duration_since(*last) < STREAMING_AGAIN)
+        });
+        seen.late_since.retain(|member, _| self.late.contains_key(member));
+        seen.running_logs.retain(|member, _| self.late.contains_key(member));
         for member in late.keys() {
             seen.late_since.entry(member.clone()).or_insert(now);
         }
-        self.restarts = late;
+        self.late.extend(late.into_iter().map(|(member, restarts)| (member, (restarts, now))));
     }
 }
 
@@ -242,6 +249,27 @@ mod tests {
         late.pods[0].status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].restart_count = 1;
         inquiry.next(&mut late, after(2));
         assert_eq!((late.running_logs.len(), late.late_since["pgset-1"]), (0, after(2)));
+    }
+
+    #[test]
+    fn a_moment_of_streaming_is_not_enough_to_be_no_longer_late() {
+        let mut late = seen(json!([pod("pgset-1", true, json!({"running": {}}))]));
+        let replica = |status: &str| {
+            let receiver = super::super::observation::WalReceiver { status: status.to_owned(), ..Default::default() };
+            Answer::Answered(Box::new(Server { in_recovery: true, wal_receiver: Some(receiver), ..Server::default() }))
+        };
+        let mut inquiry = Inquiry::default();
+        let mut at = |seconds: i64, status: &str| {
+            late.answers.insert("pgset-1".to_owned(), replica(status));
+            inquiry.next(&mut late, after(seconds));
+            late.late_since.get("pgset-1").copied()
+        };
+        assert_eq!(at(0, "stopped"), Some(noon()));
+        assert_eq!(at(1, "streaming"), Some(noon()));
+        assert_eq!(at(2, "stopped"), Some(noon()));
+        assert_eq!(at(4, "streaming"), Some(noon()));
+        assert_eq!(at(5, "streaming"), None);
+        assert_eq!(at(6, "stopped"), Some(after(6)));
     }
 
     #[test]

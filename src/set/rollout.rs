@@ -128,7 +128,7 @@ impl Rollout {
         let ripe = found.iter().filter_map(|finding| {
             let key = (finding.code, finding.object.clone());
             let met = self.met.get(&key).filter(|_| !self.told.contains(&key))?;
-            met.checked_add(quiet_for(finding.severity)).ok()
+            met.checked_add(quiet_for(finding.severity)).ok().max(finding.normal_until)
         });
         let ripe: Vec<Timestamp> = ripe.collect();
         if events.iter().any(|event| !matches!(event, Event::Progress { .. })) {

@@ -76,12 +76,12 @@ fn a_replica_that_is_refused_or_left_behind_says_why_and_its_fix_works() {
 
     // A password that is not the database's. The pod reads it when it starts.
     let old = space.password("replication");
-    space.kubectl(&["patch", "secret", "pgset-passwords", "-p", r#"{"stringData":{"replication":"another"}}"#]);
+    space.kubectl(&["patch", "secret", "pgset-passwords", "-p", r#"{"stringData":{"replication":"s3cond-w0rd"}}"#]);
     space.kubectl(&["delete", "pod", "pgset-1"]);
     let words = ["Pod pgset-1", "another replication password than the database", "\\password replicator"];
     let run = gives_up(&space, &["wait"], "PGS-REPLICATION-PASSWORD", &words);
     assert!(!run.stderr.contains(&old) && !run.stdout.contains(&old), "a password was printed");
-    sql(&space, "pgset-0", "alter role replicator password 'another'");
+    sql(&space, "pgset-0", "alter role replicator password 's3cond-w0rd'");
     space.pgset(&["wait"]).expect(0);
 }
 
@@ -171,8 +171,9 @@ fn what_a_keeper_should_know_of_a_healthy_set() {
     sql(&space, "pgset-1", "alter system set recovery_min_apply_delay = '1h'");
     sql(&space, "pgset-1", "select pg_reload_conf()");
     sql(&space, "pgset-0", "select pg_create_physical_replication_slot('forgotten', true)");
+    sql(&space, "pgset-0", "create table late (n int)");
     for _ in 0..5 {
-        sql(&space, "pgset-0", "create table if not exists late (n int)");
+        sql(&space, "pgset-0", "insert into late values (1)");
         sql(&space, "pgset-0", "select pg_switch_wal()");
     }
     let far = ["Pod pgset-1", "behind pgset-0", "does not catch up"];

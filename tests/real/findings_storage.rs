@@ -104,7 +104,7 @@ fn classes_that_are_not_there_and_volumes_of_somebody_else() {
         path = directory.as_str(),
     );
     let _theirs = ClusterObject::new("persistentvolume", &name, &theirs);
-    let claim = "kind: PersistentVolumeClaim\n";
+    let claim = "\nkind: PersistentVolumeClaim\n";
     let (before, of_claim) = rendered.split_once(claim).unwrap();
     let named = of_claim.replacen("\nspec:\n", &format!("\nspec:\n  volumeName: {name}\n"), 1);
     let without_volumes = format!("{before}{claim}{named}");

@@ -196,12 +196,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
 
     let foreign = "exec format error";
     let of_data = data::of_death(seen, pod, script, lines, looping);
-    let finding = if lines.iter().any(|line| line.contains(foreign))
-        || message(ended).is_some_and(|m| m.contains(foreign))
-    {
-        wrong_architecture(pod)
-    } else if let Some(of_data) = of_data {
+    let finding = if let Some(of_data) = of_data {
         of_data
+    } else if lines.iter().any(|line| line.contains(foreign)) || message(ended).is_some_and(|m| m.contains(foreign)) {
+        wrong_architecture(pod)
     } else if ended.reason.as_deref() == Some("OOMKilled") {
         about(
             "PGS-OOM-KILLED",

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::super::observation::{Inside, PodReading};
+use super::super::observation::{Inside, Observation, PodReading};
 use super::super::phase::{newest_probe, probe_says};
 use super::revision::speaks;
 use super::{Asked, Depth, Entry, Finding, Severity, began};
@@ -26,7 +26,7 @@ fn dns_by_probe(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let words = probe_says(asked.seen, name).filter(|words| words.contains("DNS does not know"))?;
     let since = newest_probe(asked.seen, name).and_then(began).max(asked.since);
     pod.container()?.state.as_ref()?.running.as_ref()?;
-    let finding = dns(asked).evidence(format!("{name}: {words}"));
+    let finding = dns(asked.seen).evidence(format!("{name}: {words}"));
     Some(finding.blocking_from(since, DNS_GRACE).normal_for(since, DNS_NORMAL))
 }
 
@@ -35,7 +35,7 @@ fn by_looking(asked: &Asked<'_>, member: &str, inside: &Inside) -> Option<Findin
     let service = format!("{}-master", asked.seen.name);
     let endpoints = asked.seen.endpoints(&service);
     if inside.dns == Some(false) {
-        return Some(dns(asked).evidence(format!("{member}: {service} cannot be translated to an address")));
+        return Some(dns(asked.seen).evidence(format!("{member}: {service} cannot be translated to an address")));
     }
     // An empty Service leads nowhere by right.
     if inside.service != Some(false) || endpoints.is_empty() {
@@ -50,8 +50,9 @@ fn by_looking(asked: &Asked<'_>, member: &str, inside: &Inside) -> Option<Findin
     )
 }
 
-fn dns(asked: &Asked<'_>) -> Finding {
-    let service = format!("{}-master", asked.seen.name);
+/// A finding about DNS, whoever noticed it.
+pub(super) fn dns(seen: &Observation) -> Finding {
+    let service = format!("{}-master", seen.name);
     let summary = "the cluster's DNS does not answer for the set's Services, so members cannot find each other";
     Finding::new("PGS-DNS", Severity::Blocking, "Service", &service, summary)
         .fix("are the cluster's DNS pods running? kubectl -n kube-system get pods -l k8s-app=kube-dns")
@@ -86,7 +87,6 @@ pub(super) const CATALOGUE: &[Entry] = &[
 mod tests {
     use serde_json::json;
 
-    use super::super::super::observation::Observation;
     use super::super::testing::{event, noon, pod, seen};
     use super::*;
 

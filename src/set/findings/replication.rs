@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::super::bytes;
 use super::super::observation::{Asking, Observation, PodReading, Server};
 use super::super::phase::probe_says;
+use super::network;
 use super::revision::speaks;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
@@ -221,9 +222,7 @@ fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding
         Cause::Hba => about("PGS-REPLICATION-HBA", "the primary's pg_hba.conf does not let the replica in")
             .fix("it needs the line: host replication all all scram-sha-256")
             .fix("pg_hba.conf is one of the templates: mend the overridden one, or leave --templates away, then: pgset up"),
-        Cause::Dns => about("PGS-DNS", "the cluster's DNS does not know the set's Services, so the member finds no primary")
-            .fix("is DNS up? kubectl -n kube-system get pods -l k8s-app=kube-dns")
-            .fix(format!("does the Service exist? kubectl -n {namespace} get service {}-master", seen.name)),
+        Cause::Dns => network::dns(seen),
         Cause::WalRemoved => {
             let finding = about("PGS-WAL-REMOVED", "the replica needs WAL that the primary has removed already");
             if clones {
@@ -398,16 +397,6 @@ pub(super) const CATALOGUE: &[Entry] = &[
         known_by: "The replica's log: no pg_hba.conf entry.",
         fix: "Put the replication line back and run pgset up.",
         doubt: "None known: the primary said so.",
-    },
-    Entry {
-        code: "PGS-DNS",
-        severity: Severity::Blocking,
-        depth: Depth::Cluster,
-        title: "DNS does not know the set's Services",
-        meaning: "The member cannot translate the name of the primary's Service, which always exists.",
-        known_by: "The replica's log or its start script.",
-        fix: "See whether the cluster's DNS runs, and whether the Service exists.",
-        doubt: "DNS that was restarted answers again within a minute.",
     },
     Entry {
         code: "PGS-WAL-REMOVED",

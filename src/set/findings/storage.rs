@@ -125,7 +125,8 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
                 .blocking_from(from, PROVISIONING_GRACE)
         }
         "FailedBinding" | "VolumeMismatch" | "ClaimMisbound" if class.is_some() || named_volume(claim).is_some() => {
-            unbound(asked, claim, name, message).blocking_from(from, VOLUME_GRACE)
+            let (finding, grace) = unbound(asked, claim, name, message);
+            finding.blocking_from(from, grace)
         }
         "FailedBinding" => about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
             .fix(format!("choose one ({classes}): pgset up --storage-class …"))
@@ -181,29 +182,31 @@ fn listed_classes(asked: &Asked<'_>) -> String {
     }
 }
 
-/// No volume for a claim that is not provisioned for: which is the nearest, and what it lacks.
-fn unbound(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, message: &str) -> Finding {
+/// No volume for a claim that is not provisioned for: which is the nearest, and what it lacks. Where that was looked into,
+/// the volume controller need not look twice.
+fn unbound(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, message: &str) -> (Finding, SignedDuration) {
     let about = |code, summary: String| {
         Finding::new(code, Severity::Blocking, "PersistentVolumeClaim", name, summary).evidence(message)
     };
+    let sure = |finding: Finding| (finding, BINDING_GRACE);
     let compare = "compare size, access mode, class and claimRef: kubectl get pv";
     let no_volume = "no PersistentVolume fits the claim";
     let Some(volumes) = asked.seen.volumes.as_deref() else {
-        return about("PGS-NO-VOLUME", no_volume.to_owned()).fix(compare).fix("put missing volumes back: pgset up");
+        let finding = about("PGS-NO-VOLUME", no_volume.to_owned());
+        return (finding.fix(compare).fix("put missing volumes back: pgset up"), VOLUME_GRACE);
     };
     let wanted = Wanted::of(&asked.seen.namespace, claim);
     if let Some(volume) = named_volume(claim) {
         let Some(found) = volumes.iter().find(|one| one.metadata.name.as_deref() == Some(volume)) else {
-            return about("PGS-NO-VOLUME", format!("PersistentVolume {volume}, which the claim names, does not exist"))
-                .fix("put missing volumes back: pgset up");
+            let summary = format!("PersistentVolume {volume}, which the claim names, does not exist");
+            return sure(about("PGS-NO-VOLUME", summary).fix("put missing volumes back: pgset up"));
         };
         if let Some(other) = wanted.taken(found) {
-            return about(
-                "PGS-VOLUME-TAKEN",
-                format!("PersistentVolume {volume}, which the claim names, is claimed by {other}"),
-            )
-            .fix(format!("is that claim still needed? kubectl -n {}", other.replace('/', " get pvc ")))
-            .fix("otherwise give this set volumes of its own: another name (--name), or another namespace (-n)");
+            let summary = format!("PersistentVolume {volume}, which the claim names, is claimed by {other}");
+            let finding = about("PGS-VOLUME-TAKEN", summary)
+                .fix(format!("is that claim still needed? kubectl -n {}", other.replace('/', " get pvc ")));
+            let own = "otherwise give this set volumes of its own: another name (--name), or another namespace (-n)";
+            return sure(finding.fix(own));
         }
     }
     let ours = volumes.iter().find(|volume| wanted.is_reserved(volume));
@@ -212,23 +215,24 @@ fn unbound(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, message
         let summary = format!(
             "PersistentVolume {volume_name} is Released: it was bound to an earlier claim of the same name, and is not given to a new one by itself"
         );
-        return about("PGS-VOLUME-RELEASED", summary).fix(format!(
+        return sure(about("PGS-VOLUME-RELEASED", summary).fix(format!(
             "its data is kept; let the new claim have it: kubectl patch pv {volume_name} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/spec/claimRef/uid\"}},{{\"op\":\"remove\",\"path\":\"/spec/claimRef/resourceVersion\"}}]'"
-        ));
+        )));
     }
     let lacks = |volume: &&PersistentVolume| wanted.lacks(volume);
     let nearest = ours.or_else(|| volumes.iter().min_by_key(|volume| lacks(volume).len()));
     let Some(nearest) = nearest else {
-        return about("PGS-NO-VOLUME", format!("{no_volume}: there is none")).fix("put missing volumes back: pgset up");
+        let finding = about("PGS-NO-VOLUME", format!("{no_volume}: there is none"));
+        return sure(finding.fix("put missing volumes back: pgset up"));
     };
     let nearest_name = nearest.metadata.name.as_deref().unwrap_or("?");
     let why = lacks(&nearest).join("; ");
-    let summary = if why.is_empty() {
-        format!("{no_volume}, although {nearest_name} seems to")
+    let (summary, grace) = if why.is_empty() {
+        (format!("{no_volume}, although {nearest_name} seems to"), VOLUME_GRACE)
     } else {
-        format!("{no_volume}; the nearest, {nearest_name}: {why}")
+        (format!("{no_volume}; the nearest, {nearest_name}: {why}"), BINDING_GRACE)
     };
-    about("PGS-NO-VOLUME", summary).fix(compare).fix("put missing volumes back: pgset up")
+    (about("PGS-NO-VOLUME", summary).fix(compare).fix("put missing volumes back: pgset up"), grace)
 }
 
 /// What a claim asks of a volume.
@@ -442,6 +446,11 @@ mod tests {
         findings(&Asked { seen: &seen, since: None }).remove(0)
     }
 
+    fn ends_after(found: &Finding, grace: SignedDuration) {
+        assert!(!found.ends_wait(noon() + grace - SignedDuration::from_millis(1)), "{found:?}");
+        assert!(found.ends_wait(noon() + grace), "{found:?}");
+    }
+
     fn volume(name: &str, size: &str, mode: &str, claim_ref: Value) -> Value {
         json!({"metadata": {"name": name}, "spec": {"capacity": {"storage": size}, "accessModes": [mode], "claimRef": claim_ref}})
     }
@@ -490,6 +499,7 @@ mod tests {
             let found = among(volumes);
             assert_eq!(found.code, "PGS-NO-VOLUME");
             assert!(found.summary.contains(words), "{}", found.summary);
+            ends_after(&found, BINDING_GRACE);
         }
         let mut classed = volume("classed", "1Gi", "ReadWriteMany", json!(null));
         classed["spec"]["storageClassName"] = json!("fast");
@@ -504,12 +514,12 @@ mod tests {
         assert!(
             found.fix[0].contains("kubectl patch pv pv1 --type=json") && found.fix[0].contains("/spec/claimRef/uid")
         );
-        assert!(
-            !found.ends_wait(noon() + VOLUME_GRACE - SignedDuration::from_millis(1))
-                && found.ends_wait(noon() + VOLUME_GRACE)
-        );
+        ends_after(&found, BINDING_GRACE);
+        // One that seems to fit is one that the volume controller has not seen yet.
         let reserved = json!({"namespace": "default", "name": "data"});
-        assert_eq!(among(json!([volume("pv1", "1Gi", "ReadWriteMany", reserved)])).code, "PGS-NO-VOLUME");
+        let fits = among(json!([volume("pv1", "1Gi", "ReadWriteMany", reserved)]));
+        assert_eq!(fits.code, "PGS-NO-VOLUME");
+        ends_after(&fits, VOLUME_GRACE);
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! Diagnoses of observations from elsewhere: what this machine's own cluster cannot be made to do.
+//!
+//! `tests/fixtures/` holds one observation a file. Those of NFS have the words of a real kernel client (Linux, NFS 4.1,
+//! against nfs-ganesha) in the kubelet's events and the start script's last sentence; the objects around them are cut down
+//! to what a diagnosis reads.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
+use std::path::Path;
+
+use pgset::set::findings::diagnose;
+use pgset::set::{Finding, Observation, Severity};
+
+fn found(name: &str) -> Finding {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.json"));
+    let seen: Observation = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    diagnose(&seen, None).remove(0)
+}
+
+#[test]
+fn recorded_nfs_faults_are_named_with_the_server_and_what_to_do_there() {
+    for (name, code, severity, words) in [
+        ("nfs-no-route", "PGS-NFS-UNREACHABLE", Severity::Blocking, "systemctl status nfs-server"),
+        ("nfs-refused", "PGS-NFS-UNREACHABLE", Severity::Blocking, "pgset up --nfs-server"),
+        ("nfs-timed-out", "PGS-NFS-UNREACHABLE", Severity::Blocking, "firewalls"),
+        ("nfs-wrong-path", "PGS-NFS-PATH-MISSING", Severity::Blocking, "on 192.168.76.1: mkdir -p /pg"),
+        ("nfs-denied", "PGS-NFS-DENIED", Severity::Blocking, "a line for /pg in /etc/exports"),
+        ("nfs-stale", "PGS-NFS-STALE", Severity::Blocking, "exportfs -ra"),
+        ("nfs-root-squash", "PGS-DATA-NOT-WRITABLE", Severity::Fatal, "on 192.168.76.1: chown 999 /squash"),
+        ("nfs-read-only", "PGS-VOLUME-READ-ONLY", Severity::Fatal, "rw instead of ro for /squash"),
+        ("nfs-silent", "PGS-NFS-MOUNTING", Severity::Waiting, "nc -vz 192.168.76.1 2049"),
+    ] {
+        let found = found(name);
+        assert_eq!((found.code, found.severity), (code, severity), "{name}: {found:?}");
+        assert_eq!((found.object.kind.as_str(), found.object.name.as_str()), ("Pod", "pgset-0"), "{name}");
+        assert!(found.fix.iter().any(|line| line.contains(words)), "{name}: {:?}", found.fix);
+    }
+}
