@@ -197,6 +197,7 @@ async fn a_restarted_member_is_that_very_pod_and_never_forced_and_a_claim_only_g
     let (cluster, api) = cluster();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pgset-1"}});
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "pgdata-pgset-1"}});
+    let doomed = serde_json::from_value(json!({"metadata": {"name": "pgset-1", "uid": "u-1"}})).unwrap();
     let served = tokio::spawn(serve(
         api,
         vec![
@@ -209,7 +210,7 @@ async fn a_restarted_member_is_that_very_pod_and_never_forced_and_a_claim_only_g
             ),
         ],
     ));
-    Members { cluster: &cluster, namespace: "shop" }.delete("pgset-1", "u-1").await.unwrap();
+    Members { cluster: &cluster, namespace: "shop" }.delete(&doomed).await.unwrap();
     grow_claim(&cluster, "shop", "pgdata-pgset-1", "2Gi").await.unwrap();
     let bodies = served.await.unwrap();
     assert_eq!(bodies[0]["preconditions"], json!({"uid": "u-1"}));

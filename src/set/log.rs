@@ -193,7 +193,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn merging_sorted_streams_sorts_and_loses_nothing(streams: Vec<Vec<i16>>) {
+        fn merging_sorted_streams_sorts_and_loses_nothing(
+            streams in proptest::collection::vec(proptest::collection::vec(proptest::num::i16::ANY, 0..12), 0..5),
+        ) {
             let streams: Vec<Vec<i64>> = streams
                 .into_iter()
                 .map(|stream| {

@@ -8,9 +8,9 @@ pub(super) const CATALOGUE: &[Entry] = &[Entry {
     depth: Depth::Cluster,
     title: "the set is stopped",
     meaning: "The set was asked to have no members. Its claims, passwords and Services are kept.",
-    known_by: "the StatefulSet's replicas: 0",
-    fix: "pgset start",
-    doubt: "somebody else may have scaled it to 0 on purpose, with kubectl or an autoscaler",
+    known_by: "The StatefulSet's spec.replicas is 0.",
+    fix: "Start it: pgset start.",
+    doubt: "Somebody else may have scaled it to 0 with kubectl or an autoscaler, and may do so again.",
 }];
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn a_stopped_set_ends_a_wait_with_the_way_to_start_it() {
         let mut seen = testing::seen(json!([]), json!([]));
-        assert!(diagnose(&seen, None).is_empty());
+        assert!(diagnose(&seen, None).iter().all(|finding| finding.code != "PGS-STOPPED"));
         seen.stateful_set.as_mut().unwrap().spec.replicas = Some(0);
         let findings = diagnose(&seen, None);
         assert_eq!((findings[0].code, findings[0].ends_wait(testing::noon())), ("PGS-STOPPED", true));
