@@ -48,11 +48,16 @@ fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Fin
     };
     let from = |event: Option<&Event>| event.and_then(began).max(asked.since);
     let listed = "see which there are: kubectl get storageclass";
+    // A claim keeps its class for good; this one has no volume, and so no data.
+    let set = &asked.seen.name;
+    let again = format!(
+        "{listed}, then: pgset down --name {set} -n {namespace} && kubectl -n {namespace} delete pvc {name} && pgset up --name {set} -n {namespace} --storage-class …"
+    );
     Some(match reason {
         "ProvisioningFailed" if message.contains("not found") => {
             let missing = quoted_after(message, "storageclass.storage.k8s.io").or(class).unwrap_or("?");
             about("PGS-CLASS-MISSING", format!("StorageClass {missing} does not exist"))
-                .fix(format!("{listed}, then: pgset down --name {} && pgset up --storage-class …", asked.seen.name))
+                .fix(again)
                 .blocking_from(from(newest), BINDING_GRACE)
         }
         "ProvisioningFailed" => {
@@ -62,8 +67,8 @@ fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Fin
         }
         "FailedBinding" if class.is_none() => {
             about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
-                .fix(format!("{listed}, then: pgset up --storage-class …"))
-                .fix("or, on a one-node cluster: pgset up --storage hostpath --host-path DIR")
+                .fix(again)
+                .fix("or, on a one-node cluster, the same with --storage hostpath --host-path DIR")
                 .blocking_from(from(newest), BINDING_GRACE)
         }
         "FailedBinding" => about("PGS-NO-VOLUME", "no PersistentVolume fits the claim".to_owned())
