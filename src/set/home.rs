@@ -18,10 +18,16 @@ pub struct Home {
     pub size: Option<Quantity>,
 }
 
+/// Whether there is a volume behind the claim: without one it never held any data.
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).is_some_and(|volume| !volume.is_empty())
+}
+
 /// The claim whose volume says where the data lies; `None` when the set has none.
 #[must_use]
 pub fn telling_claim<'a>(names: &Names, claims: &'a [PersistentVolumeClaim]) -> Option<&'a PersistentVolumeClaim> {
-    let named = |name: &str| claims.iter().find(|claim| claim.metadata.name.as_deref() == Some(name));
+    let bound = claims.iter().filter(|claim| is_bound(claim));
+    let named = |name: &str| bound.clone().find(|claim| claim.metadata.name.as_deref() == Some(name));
     let member = || (0..u8::MAX).find_map(|ordinal| named(&names.member_claim(ordinal)));
     named(&names.shared_claim()).or_else(member)
 }
@@ -44,7 +50,7 @@ impl Home {
             ordinal.is_some_and(|digits| digits.parse::<u8>().is_ok())
         };
         let shared = claim.metadata.name == Some(names.shared_claim());
-        let layout = match (shared, claims.iter().any(|claim| is_members(&claim))) {
+        let layout = match (shared, claims.iter().any(|claim| is_bound(claim) && is_members(&claim))) {
             (true, true) => None,
             (true, false) => Some(Layout::Shared),
             (false, _) => Some(Layout::PerPod),
@@ -203,7 +209,7 @@ mod tests {
 
     fn claim(name: &str, class: Option<&str>) -> PersistentVolumeClaim {
         let claim = json!({"metadata": {"name": name}, "spec": {"storageClassName": class,
-            "resources": {"requests": {"storage": "20Gi"}}}});
+            "volumeName": "v", "resources": {"requests": {"storage": "20Gi"}}}});
         serde_json::from_value(claim).unwrap()
     }
 
@@ -265,6 +271,9 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_no_difference() {
         assert_eq!(Home::read(&names(), &[claim("other", Some("fast"))], None), None);
+        let mut unbound = claim("pgset-pvc", Some("nowhere"));
+        unbound.spec.as_mut().unwrap().volume_name = None;
+        assert_eq!(Home::read(&names(), &[unbound], None), None, "it never held any data");
         let unreadable = Home::read(&names(), &[claim("pgset-pvc", Some(""))], None).unwrap();
         assert_eq!(unreadable.storage, None);
         assert_eq!(unreadable.flags(Some(&settings(&["--layout", "shared"])), None), [] as [&str; 0]);

@@ -110,7 +110,7 @@ fn claims_grow_where_their_class_lets_them() {
 
 #[test]
 fn an_up_killed_after_it_deleted_the_statefulset_is_finished_by_the_next() {
-    let space = Namespace::new("killed");
+    let space = Namespace::new("anew");
     space.pgset(&["up", "--replicas", "1"]).expect(0);
     space.pgset(&["scale", "2"]).expect(0);
     space.psql("pgset-0", "create table notes as select 1 as n");

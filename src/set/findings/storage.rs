@@ -108,14 +108,16 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
     };
     let from = newest.and_then(began).max(asked.since);
     let classes = listed_classes(asked);
+    // A claim keeps its class for good; this one has no volume, and so no data.
+    let set = &asked.seen.name;
+    let again = format!(
+        "choose one ({classes}): pgset down --name {set} -n {namespace} && kubectl -n {namespace} delete pvc {name} && pgset up --name {set} -n {namespace} --storage-class …"
+    );
     match reason {
         "ProvisioningFailed" if message.contains("not found") && message.contains("storageclass") => {
             let missing = quoted_after(message, "storageclass.storage.k8s.io").or(class).unwrap_or("?");
             about("PGS-CLASS-MISSING", format!("StorageClass {missing} does not exist"))
-                .fix(format!(
-                    "choose another ({classes}): pgset down --name {} && pgset up --storage-class …",
-                    asked.seen.name
-                ))
+                .fix(again)
                 .fix(format!("or make {missing}; the claim is bound by itself then"))
                 .blocking_from(from, BINDING_GRACE)
         }
@@ -129,8 +131,8 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
             finding.blocking_from(from, grace)
         }
         "FailedBinding" => about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
-            .fix(format!("choose one ({classes}): pgset up --storage-class …"))
-            .fix("or, on a one-node cluster: pgset up --storage hostpath --host-path DIR")
+            .fix(again)
+            .fix("or, on a one-node cluster, the same with --storage hostpath --host-path DIR")
             .blocking_from(from, BINDING_GRACE),
         "ExternalProvisioning" if !was_taken_up(asked, name) => {
             let provisioner = quoted_in(message).unwrap_or("?");
@@ -141,10 +143,7 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
                     "does it run? kubectl get pods -A | grep -i {}",
                     provisioner.rsplit('/').next().unwrap_or(provisioner)
                 ))
-                .fix(format!(
-                    "or choose another class ({classes}): pgset down --name {} && pgset up --storage-class …",
-                    asked.seen.name
-                ))
+                .fix(format!("or {again}"))
         }
         _ => Finding {
             severity: Severity::Waiting,
