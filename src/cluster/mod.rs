@@ -31,5 +31,5 @@ pub use look::{live_set, look, look_at_events, sets_named, volumes_of_sets_named
 pub use member::Members;
 pub use preflight::{Need, Problem, preflight};
 pub use secret::SetSecret;
-pub use tunnel::tunnel;
+pub use tunnel::{Tunnel, tunnel};
 pub use watch::Watch;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::join_all;
-use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{ApiFailure, Cluster, tunnel};
+use crate::cluster::{ApiFailure, Cluster, Tunnel, tunnel};
 use crate::postgres::Session;
 use crate::set::observation::{Answer, Asking, Observation};
 
@@ -18,7 +17,7 @@ pub struct Asker {
     password: Option<String>,
     sessions: HashMap<String, Session>,
     /// Tunnels opened ahead, before it was known whether they are needed.
-    ahead: HashMap<String, JoinHandle<Result<DuplexStream, ApiFailure>>>,
+    ahead: HashMap<String, JoinHandle<Result<Tunnel, ApiFailure>>>,
 }
 
 /// Why a member could not be asked.
@@ -100,7 +99,7 @@ impl Asker {
         member: &str,
         password: &str,
         session: Option<Session>,
-        opening: Option<JoinHandle<Result<DuplexStream, ApiFailure>>>,
+        opening: Option<JoinHandle<Result<Tunnel, ApiFailure>>>,
     ) -> Result<(Session, crate::set::observation::Server), Trouble> {
         if let Some(session) = session
             && let Ok(server) = session.probe().await
