@@ -52,6 +52,13 @@ fn usage_errors_end_with_2_and_nothing_on_stdout() {
         &["scale", "33"],
         &["fly"],
         &["status", "-o", "xml"],
+        &["dsn", "--replica", "--any"],
+        &["psql", "--replica=x"],
+        &["psql", "select 1"],
+        &["port-forward", "65536"],
+        &["port-forward", "--wait", "0"],
+        &["logs", "-f", "--previous"],
+        &["verify", "--within", "soon"],
     ] {
         let run = pgset(here.path(), arguments, &[]).expect(2, &["error:"]);
         assert_eq!(run.stdout, "", "{arguments:?}");

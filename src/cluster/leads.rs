@@ -60,8 +60,11 @@ impl Leads {
                         slices.remove(&slice.name_any());
                     }
                     Err(error) => {
-                        // What was known last still holds while the API server is away.
-                        if let Some(failure) = failure(error, &what).filter(|failure| !failure.is_transient()) {
+                        // What was known last still holds while the API server is away; before that, somebody waits.
+                        let unknown = tell.borrow().members.is_none();
+                        if let Some(failure) =
+                            failure(error, &what).filter(|failure| unknown || !failure.is_transient())
+                        {
                             tell.send_modify(|known| known.refused = Some(Arc::new(failure)));
                         }
                         continue;
@@ -83,7 +86,7 @@ impl Leads {
     /// Waits until the endpoints have been listed once, and says them.
     ///
     /// # Errors
-    /// The API server refuses to say them.
+    /// The API server refuses to say them, or does not answer.
     pub async fn listed(&self) -> Result<Vec<String>, ApiFailure> {
         let mut known = self.known.clone();
         let known = known.wait_for(|known| known.members.is_some() || known.refused.is_some()).await;

@@ -128,6 +128,7 @@ impl Lives {
             let mut stream = std::pin::pin!(stream);
             let mut known = BTreeMap::new();
             let mut incoming = BTreeMap::new();
+            let mut listed = false;
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(watcher::Event::Init) => {
@@ -138,16 +139,20 @@ impl Lives {
                         incoming.insert(pod.name_any(), Life::of(&pod));
                         continue;
                     }
-                    Ok(watcher::Event::InitDone) => known = std::mem::take(&mut incoming),
+                    Ok(watcher::Event::InitDone) => {
+                        listed = true;
+                        known = std::mem::take(&mut incoming);
+                    }
                     Ok(watcher::Event::Apply(pod)) => {
                         known.insert(pod.name_any(), Life::of(&pod));
                     }
                     Ok(watcher::Event::Delete(pod)) => {
                         known.remove(&pod.name_any());
                     }
-                    // What is known still holds while the API server is away.
+                    // What is known still holds while the API server is away; before that, somebody waits.
                     Err(error) => {
-                        if let Some(failure) = failure(error, &what).filter(|failure| !failure.is_transient())
+                        if let Some(failure) =
+                            failure(error, &what).filter(|failure| !listed || !failure.is_transient())
                             && tell.send(Err(failure)).await.is_err()
                         {
                             return;
@@ -166,7 +171,7 @@ impl Lives {
     /// Waits for the next change.
     ///
     /// # Errors
-    /// The API server refuses to be watched.
+    /// The API server refuses to be watched, or did not answer the first time.
     pub async fn changed(&mut self) -> Result<Vec<Life>, ApiFailure> {
         match self.changes.recv().await {
             Some(change) => change,

@@ -1,6 +1,8 @@
 //! What every command starts from: the terminal, the common flags, the way to the cluster.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,6 +12,9 @@ use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::{ColorChoice, Ui, UiOptions};
 use crate::settings::{self, Connection, Env, SettingsFile, Target, Timeout};
+
+/// No look at a set takes longer on a cluster that works.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One run of pgset.
 pub struct App {
@@ -123,4 +128,18 @@ impl App {
 #[must_use]
 pub fn patience(timeout: Timeout) -> SignedDuration {
     SignedDuration::try_from(timeout.get()).unwrap_or(SignedDuration::MAX)
+}
+
+/// Does what takes no longer on a cluster that works. Boxed: looks are large, and every command holds one.
+///
+/// # Errors
+/// It took too long.
+pub fn patiently<'a, T: 'a>(
+    cluster: &'a Cluster,
+    work: impl Future<Output = T> + 'a,
+) -> Pin<Box<dyn Future<Output = Outcome<T>> + 'a>> {
+    Box::pin(async move {
+        let unanswered = |_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", cluster.server));
+        tokio::time::timeout(PATIENCE, work).await.map_err(unanswered)
+    })
 }

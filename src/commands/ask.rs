@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{ApiFailure, Cluster, SetSecret, tunnel};
+use crate::cluster::{ApiFailure, Cluster, SetSecret, Tunnel, tunnel};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::postgres::Session;
@@ -22,7 +21,7 @@ pub struct Asker {
     password: Option<String>,
     sessions: HashMap<String, Session>,
     /// Tunnels opened ahead, before it was known whether they are needed.
-    ahead: HashMap<String, JoinHandle<Result<DuplexStream, ApiFailure>>>,
+    ahead: HashMap<String, JoinHandle<Result<Tunnel, ApiFailure>>>,
 }
 
 /// Asks every member that can answer once.
@@ -157,7 +156,7 @@ impl Asker {
         member: &str,
         password: &str,
         session: Option<Session>,
-        opening: Option<JoinHandle<Result<DuplexStream, ApiFailure>>>,
+        opening: Option<JoinHandle<Result<Tunnel, ApiFailure>>>,
     ) -> Result<(Session, crate::set::observation::Server), Trouble> {
         if let Some(session) = session
             && let Ok(server) = session.probe().await

@@ -3,7 +3,7 @@
 use futures::join;
 use k8s_openapi::api::apps::v1::StatefulSet;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{DsnArgs, DsnFormat};
 use crate::cluster::{SetSecret, live_set};
@@ -29,7 +29,7 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
         }
         SetSecret::read(&cluster, names.namespace(), &names.passwords()).await
     };
-    let (live, secret) = join!(live, secret);
+    let (live, secret) = patiently(&cluster, async { join!(live, secret) }).await?;
     let Some(set) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let identity = identity(&set, &names)?;
     let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };

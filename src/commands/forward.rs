@@ -5,12 +5,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::cluster::{ApiFailure, Cluster, Leads, tunnel};
+use crate::cluster::{ApiFailure, Cluster, Leads, Tunnel, tunnel};
 use crate::postgres::wire::{self, Answer, CANNOT_CONNECT_NOW, Opening};
 use crate::report::Ui;
 
@@ -55,7 +55,7 @@ pub enum Choice {
 #[derive(Default)]
 pub struct Ahead(Mutex<Option<(String, Opened)>>);
 
-type Opened = JoinHandle<Result<DuplexStream, ApiFailure>>;
+type Opened = JoinHandle<Result<Tunnel, ApiFailure>>;
 
 impl Ahead {
     /// Opens a tunnel to the member that is probably the right one.
@@ -139,7 +139,7 @@ impl Forwarder {
     }
 
     /// A tunnel over which a server has begun to answer, and what it said so far; or the message that refuses the client.
-    async fn reach(&self, packet: &[u8], expects_answer: bool) -> Result<(DuplexStream, Vec<u8>), Vec<u8>> {
+    async fn reach(&self, packet: &[u8], expects_answer: bool) -> Result<(Tunnel, Vec<u8>), Vec<u8>> {
         let began = Instant::now();
         let deadline = began + self.wait;
         let mut told = false;
@@ -185,12 +185,7 @@ impl Forwarder {
         wire::fatal(code, words, hint)
     }
 
-    async fn attempt(
-        &self,
-        member: &str,
-        packet: &[u8],
-        expects_answer: bool,
-    ) -> Result<(DuplexStream, Vec<u8>), Trouble> {
+    async fn attempt(&self, member: &str, packet: &[u8], expects_answer: bool) -> Result<(Tunnel, Vec<u8>), Trouble> {
         let opened = match self.ahead.take(member) {
             Some(opening) => opening.await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel"))),
             None => tunnel(&self.cluster, &self.namespace, member).await,
@@ -204,6 +199,7 @@ impl Forwarder {
         })?;
         let broken = |error: io::Error| Trouble::NotNow(error.to_string());
         server.write_all(packet).await.map_err(broken)?;
+        server.flush().await.map_err(broken)?;
         if !expects_answer {
             return Ok((server, Vec::new()));
         }

@@ -1,16 +1,14 @@
 //! `pgset list`: the sets of a namespace or of all, one line each.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::ask::Asker;
 use crate::cli::{ListArgs, ListFormat};
 use crate::cluster::{Cluster, SetSecret, list};
-use crate::error::{Failure, Kind, Outcome};
+use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::list::ListView;
@@ -18,9 +16,6 @@ use crate::set::listing::observations;
 use crate::set::rollout::members_to_ask;
 use crate::set::{Observation, observation::Asking};
 use crate::settings::{Namespace, SetName};
-
-/// No part of a look takes longer on a cluster that works.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many sets are probed at a time: each member is a connection of its own.
 const AT_A_TIME: usize = 8;
@@ -32,9 +27,7 @@ const AT_A_TIME: usize = 8;
 pub async fn run(app: &App, args: ListArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let namespace = (!args.all_namespaces).then(|| target.namespace.to_string());
-    let unanswered = |_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", cluster.server));
-    let listing = list(&cluster, namespace.as_deref());
-    let listed = tokio::time::timeout(PATIENCE, listing).await.map_err(unanswered)?.map_err(|failure| {
+    let listed = patiently(&cluster, list(&cluster, namespace.as_deref())).await?.map_err(|failure| {
         let forbidden = failure.is_forbidden();
         let failure = Failure::from(failure);
         match (forbidden, &namespace) {

@@ -12,7 +12,7 @@ use regex::Regex;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{LogFormat, LogsArgs};
 use crate::cluster::{Cluster, Life, Lives, Log, Part, live_set, lives};
@@ -107,7 +107,7 @@ impl Reader<'_> {
     /// What there is, to its end.
     async fn read(&self, show: &Show<'_>) -> Outcome {
         let namespace = self.names.namespace();
-        let all = lives(self.cluster, namespace, self.names.set()).await?;
+        let all = patiently(self.cluster, lives(self.cluster, namespace, self.names.set())).await??;
         let there: BTreeSet<String> = all.iter().map(|life| life.member.clone()).collect();
         if there.is_empty() && live_set(self.cluster, namespace, self.names.set()).await?.is_none() {
             return Err(no_such_set(self.app, self.cluster, self.names).await);
@@ -168,7 +168,7 @@ impl Reader<'_> {
     async fn follow(&self, show: &Show<'_>) -> Outcome {
         let mut lives = Lives::watch(self.cluster, self.names.namespace(), self.names.set());
         let mut streams = Streams::new(Some(UNDER_WAY));
-        let mut known = lives.changed().await?;
+        let mut known = patiently(self.cluster, lives.changed()).await??;
         if known.is_empty() && live_set(self.cluster, self.names.namespace(), self.names.set()).await?.is_none() {
             return Err(no_such_set(self.app, self.cluster, self.names).await);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::join;
 use tokio::net::TcpListener;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::dsn::{identity, password};
 use super::forward::{Ahead, Choice, Forwarder};
 use super::status::no_such_set;
@@ -31,7 +31,8 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
     let secret = async {
         if args.show_password { SetSecret::read(&cluster, namespace, &names.passwords()).await } else { Ok(None) }
     };
-    let (live, secret, listed) = join!(live_set(&cluster, namespace, set), secret, leads.listed());
+    let looks = async { join!(live_set(&cluster, namespace, set), secret, leads.listed()) };
+    let (live, secret, listed) = patiently(&cluster, looks).await?;
     let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
     let Identity { database, user } = identity(&live, &names)?;

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::dsn::identity;
 use super::forward::{Ahead, Choice, Forwarder};
 use super::status::no_such_set;
@@ -97,7 +97,8 @@ impl Session<'_> {
         let leads = Leads::start(cluster, namespace, &self.service());
         let passwords = names.passwords();
         let secret = SetSecret::read(cluster, namespace, &passwords);
-        let (set, secret) = join!(live_set(cluster, namespace, names.set()), secret);
+        let looks = async { join!(live_set(cluster, namespace, names.set()), secret) };
+        let (set, secret) = patiently(cluster, looks).await?;
         let Some(set) = set? else { return Err(no_such_set(self.app, cluster, names).await) };
         let choice = self.choice(leads).await?;
         let identity = identity(&set, names);
@@ -126,9 +127,9 @@ impl Session<'_> {
         let serving = tokio::spawn(forwarder.serve_unix(listener));
         let mut command = Command::new(program);
         command.args(&self.args.args);
-        psql::NOT_FOR_THE_TUNNEL.iter().for_each(|name| {
+        for name in psql::NOT_FOR_THE_TUNNEL {
             command.env_remove(name);
-        });
+        }
         command.env("PGHOST", place.folder.path()).env("PGPORT", PORT).env("PGPASSFILE", place.passfile());
         command.env("PGDATABASE", database).env("PGUSER", user);
         // From here on Ctrl-C is psql's: it cancels a query there.
@@ -142,21 +143,10 @@ impl Session<'_> {
 
     /// Whom the tunnel leads to; a replica named by number has to be one.
     async fn choice(&self, leads: Leads) -> Outcome<Choice> {
-        match self.args.replica {
-            Some(Some(n)) => {
-                let member = self.names.member(n);
-                let replicas = leads.listed().await?;
-                if replicas.contains(&member) {
-                    Ok(Choice::Member(member))
-                } else {
-                    Err(self.no_replica(&member, &replicas))
-                }
-            }
-            _ => {
-                leads.listed().await?;
-                Ok(Choice::Service(leads))
-            }
-        }
+        let members = patiently(self.cluster, leads.listed()).await??;
+        let Some(Some(n)) = self.args.replica else { return Ok(Choice::Service(leads)) };
+        let member = self.names.member(n);
+        if members.contains(&member) { Ok(Choice::Member(member)) } else { Err(self.no_replica(&member, &members)) }
     }
 
     fn no_replica(&self, member: &str, replicas: &[String]) -> Failure {
@@ -219,7 +209,7 @@ impl Session<'_> {
     async fn member(&self) -> Outcome<String> {
         let (cluster, names) = (self.cluster, self.names);
         let leads = Leads::start(cluster, names.namespace(), &self.service());
-        let mut members = leads.listed().await?;
+        let mut members = patiently(cluster, leads.listed()).await??;
         if let Some(Some(n)) = self.args.replica {
             let member = names.member(n);
             return if members.contains(&member) { Ok(member) } else { Err(self.no_replica(&member, &members)) };
@@ -395,7 +385,7 @@ mod tests {
         std::fs::create_dir(folders[0].path().join("psql")).unwrap();
         std::fs::write(folders[1].path().join("psql"), "").unwrap();
         let right = folders[2].path().join("psql");
-        OpenOptions::new().write(true).create(true).mode(0o755).open(&right).unwrap();
+        OpenOptions::new().write(true).create_new(true).mode(0o755).open(&right).unwrap();
         assert_eq!(in_path("psql", Some(&path)), Some(right));
         assert_eq!(in_path("psql", None), None);
     }

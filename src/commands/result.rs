@@ -131,7 +131,7 @@ fn headline(app: &App, view: &StatusView) -> String {
 
 /// Where to connect and what to type next.
 pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
-    let (namespace, set) = (names.namespace(), names.set());
+    let namespace = names.namespace();
     app.ui.say(&format!(
         "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432",
         names.master_service(),
@@ -142,9 +142,8 @@ pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
         "           kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
         names.passwords()
     ));
-    let port_forward = format!("kubectl -n {namespace} port-forward service/{set}-master 5432");
-    app.ui
-        .hint(&format!("from here: {port_forward}, then psql -h 127.0.0.1 -U {} {}", settings.user, settings.database));
+    let (psql, port_forward) = (app.command("psql", names), app.command("port-forward", names));
+    app.ui.hint(&format!("from here: {psql}, or {port_forward} for other clients"));
     app.ui.hint(&format!(
         "{} · {} · {}",
         app.command("status", names),

@@ -8,7 +8,7 @@ use futures::join;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::dsn::{identity, password};
 use super::status::no_such_set;
 use crate::cli::{VerifyArgs, VerifyFormat};
@@ -52,8 +52,9 @@ pub async fn run(app: &App, args: VerifyArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let namespace = names.namespace();
     let passwords = names.passwords();
-    let (seen, secret) =
-        join!(look(&cluster, namespace, names.set()), SetSecret::read(&cluster, namespace, &passwords));
+    let looks =
+        async { join!(look(&cluster, namespace, names.set()), SetSecret::read(&cluster, namespace, &passwords)) };
+    let (seen, secret) = patiently(&cluster, looks).await?;
     let seen = seen?;
     if seen.stateful_set.is_none() {
         return Err(no_such_set(app, &cluster, &names).await);

@@ -78,7 +78,7 @@ impl SetView {
             Word::Kubernetes => seen.endpoints(&format!("{}-master", seen.name)),
         };
         let templates = set.and_then(|set| set.spec.volume_claim_templates.as_ref()).into_iter().flatten();
-        let claims = templates.chain(&seen.claims).filter_map(|claim| claim.spec.as_ref());
+        let mut claims = templates.chain(&seen.claims).filter_map(|claim| claim.spec.as_ref());
         Self {
             namespace: seen.namespace.clone(),
             name: seen.name.clone(),
@@ -88,7 +88,7 @@ impl SetView {
             healthy: health.is_healthy(),
             word: health.word,
             image: container.and_then(|container| container.image.clone()),
-            size: claims.filter_map(size).next(),
+            size: claims.find_map(size),
             created: set.and_then(|set| set.metadata.creation_timestamp.as_ref()).map(|time| time.0),
         }
     }
@@ -132,7 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::set::observation::{Answer, Asking, Server};
+    use crate::set::observation::{Answer, Asking};
 
     fn set(namespace: &str, name: &str, wanted: i32) -> Observation {
         let claim = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
@@ -161,7 +161,7 @@ mod tests {
         let now = "2026-01-03T01:00:00Z".parse().unwrap();
         let mut asked = set("b", "orders", 1);
         asked.asking = Asking::Allowed;
-        asked.answers.insert("orders-0".to_owned(), Answer::Answered(Box::new(Server::default())));
+        asked.answers.insert("orders-0".to_owned(), Answer::Answered(Box::default()));
         let mut broken = set("b", "pgset", 2);
         broken.pods.pop();
         let view = ListView::new(&[set("a", "pgset", 2), asked, broken, set("c", "idle", 0)]);

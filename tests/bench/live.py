@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A day with a set, pgset beside kubectl: how soon psql answers, how much a port-forward carries.
 
-  live.py [--rounds 20] [--seconds 10] [--turns 3] [--pgset FILE]
+  live.py [--rounds 20] [--seconds 3] [--turns 10] [--pgset FILE]
 
 psql          `pgset psql -- -c 'select 1'`, with the psql of this machine and with the one in the member, against
               `kubectl exec … psql -c 'select 1'`: whole processes in turn, medians.
@@ -114,8 +114,8 @@ def forwards(pgset, kubectl, name, turns, duration):
 def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     options.add_argument("--rounds", type=int, default=20)
-    options.add_argument("--seconds", type=int, default=10)
-    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--seconds", type=int, default=3)
+    options.add_argument("--turns", type=int, default=10)
     options.add_argument("--pgset", type=pathlib.Path, help="the binary to measure [default: the release build]")
     chosen = options.parse_args()
 

@@ -22,7 +22,7 @@ impl Credentials {
     }
 
     /// A server on which nothing listens.
-    fn to_nowhere(name: &str) -> Self {
+    pub fn to_nowhere(name: &str) -> Self {
         let credentials = Self::new(name);
         let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
             users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
@@ -37,7 +37,13 @@ impl Credentials {
     }
 
     pub fn pgset(&self, arguments: &[&str]) -> Run {
-        Run::of(pgset(arguments).env("KUBECONFIG", &self.file).output().unwrap())
+        Run::of(self.command(arguments).output().unwrap())
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = pgset(arguments);
+        command.env("KUBECONFIG", &self.file);
+        command
     }
 }
 

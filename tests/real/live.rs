@@ -203,9 +203,9 @@ print("ended with", code, "and a terminal", "as before" if same else "in disorde
         let mut person = Command::new("timeout");
         person.args(["60", "python3", "-c", PERSON]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
-            value.into_iter().for_each(|value| {
+            if let Some(value) = value {
                 person.env(name, value);
-            });
+            }
         }
         let run = Run::of(person.env("TERM", "xterm").stdin(Stdio::null()).output().unwrap()).expect(0);
         assert_eq!(run.stdout, "ended with 0 and a terminal as before\n", "{way:?}");
@@ -442,4 +442,17 @@ fn verify_says_what_is_wrong_and_leaves_nothing() {
     }
     space.psql("pgset-1", "select pg_wal_replay_resume()");
     assert_eq!(space.psql("pgset-0", schemas), "0");
+}
+
+#[test]
+fn nothing_hangs_where_there_is_no_cluster() {
+    let nowhere = Credentials::to_nowhere("live-nowhere");
+    for command in
+        [&["list"][..], &["dsn"], &["psql", "--exec"], &["port-forward", "0"], &["logs"], &["logs", "-f"], &["verify"]]
+    {
+        nowhere.pgset(command).expect(1).says(&["Connection refused", "config current-context"]);
+    }
+    Run::of(nowhere.command(&["psql"]).env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap())
+        .expect(1)
+        .says(&["Connection refused", "config current-context"]);
 }
