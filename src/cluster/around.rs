@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::{ApiFailure, Cluster};
 use crate::set::observation::{CONTAINER, Inside};
+use crate::set::rollout::Nodes;
 
 /// A cluster of more nodes is not judged by looking at each.
 const MANY: u32 = 500;
@@ -31,10 +32,16 @@ fi
 "#;
 
 /// These nodes, as far as they exist and the user may see them: nothing rests on it.
-pub async fn nodes_named(cluster: &Cluster, names: &[String]) -> Vec<Node> {
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let found = join_all(names.iter().map(|name| nodes.get_opt(name))).await;
-    found.into_iter().filter_map(|node| node.ok().flatten()).collect()
+pub async fn look_at_nodes(cluster: &Cluster, which: Nodes) -> Vec<Node> {
+    match which {
+        Nodes::None => Vec::new(),
+        Nodes::All => all_nodes(cluster).await.unwrap_or_default(),
+        Nodes::Named(names) => {
+            let nodes: Api<Node> = Api::all(cluster.client.clone());
+            let found = join_all(names.iter().map(|name| nodes.get_opt(name))).await;
+            found.into_iter().filter_map(|node| node.ok().flatten()).collect()
+        }
+    }
 }
 
 /// The cluster's nodes, at most 500.

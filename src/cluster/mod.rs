@@ -17,7 +17,7 @@ mod tunnel;
 mod watch;
 
 pub use apply::{Applied, Applier, describe};
-pub use around::{all_nodes, look_inside, nodes_named, try_claim, try_pod};
+pub use around::{all_nodes, look_at_nodes, look_inside, try_claim, try_pod};
 pub use clean::Cleaner;
 pub use connect::{Cluster, context_namespace};
 pub use delete::Deleter;

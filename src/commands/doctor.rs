@@ -14,8 +14,8 @@ use super::bundle::{self, Packed};
 use super::{status, up};
 use crate::cli::{DoctorArgs, ResultFormat, SettingsFlags};
 use crate::cluster::{
-    ApiFailure, Applier, Cluster, Need, Problem, SetSecret, all_nodes, look, look_at_events, look_inside,
-    missing_rights, nodes_named, preflight, try_claim, try_pod,
+    ApiFailure, Applier, Cluster, Need, Problem, SetSecret, all_nodes, look, look_at_events, look_at_nodes,
+    look_inside, missing_rights, preflight, try_claim, try_pod,
 };
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Context, Manifests, Names, ObjectKind, Templates, render};
@@ -23,7 +23,7 @@ use crate::report::status::{StatusView, finding_text};
 use crate::report::{Paint, document};
 use crate::set::findings::{self, Finding};
 use crate::set::observation::PodReading;
-use crate::set::rollout::members_to_ask;
+use crate::set::rollout::{Nodes, members_to_ask};
 use crate::set::{Observation, Severity, health::health};
 
 /// `kind: Doctor` of `pgset/v1`.
@@ -119,12 +119,12 @@ async fn with_set(
     let namespace = names.namespace();
     let secret = names.passwords();
     let nodes: BTreeSet<String> = seen.pods.iter().filter_map(|pod| pod.node().map(str::to_owned)).collect();
-    let nodes: Vec<String> = nodes.into_iter().collect();
+    let nodes = Nodes::Named(nodes.into_iter().collect());
     let needs = needs_of_a_set();
     let (secret, events, nodes, rights, inside) = join!(
         SetSecret::read(cluster, namespace, &secret),
         look_at_events(cluster, namespace, names.set()),
-        nodes_named(cluster, &nodes),
+        look_at_nodes(cluster, nodes),
         missing_rights(cluster, namespace, &needs),
         look_from_members(cluster, &seen),
     );

@@ -9,7 +9,7 @@ use super::app::App;
 use super::ask::Asker;
 use super::learn::{learn, members};
 use super::unstick::Unsticker;
-use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, nodes_named};
+use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, look_at_nodes};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
@@ -17,7 +17,7 @@ use crate::report::status::StatusView;
 use crate::set::findings::PINNED;
 use crate::set::inquiry::{Inquiry, forget_silence};
 use crate::set::observation::PodReading;
-use crate::set::rollout::{Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
+use crate::set::rollout::{Nodes, Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
 use crate::set::{Finding, Observation, findings};
 
 /// While members join, PostgreSQL is asked this often: joining is no change that the API server would tell of.
@@ -97,7 +97,7 @@ impl Follower<'_> {
                 // Not at the beginning: a good start has no need of it.
                 if Timestamp::now().duration_since(nodes_seen) >= NODES {
                     nodes_seen = Timestamp::now();
-                    seen.nodes = nodes_named(self.cluster, &nodes_to_look_at(&seen)).await;
+                    seen.nodes = look_at_nodes(self.cluster, nodes_to_look_at(&seen)).await;
                 }
             }
             let now = Timestamp::now();
@@ -134,7 +134,7 @@ impl Follower<'_> {
             let until_wake = Duration::try_from(wake_at.duration_since(now)).unwrap_or_default();
             let pause = if seen.answers.is_empty() { until_wake } else { until_wake.min(JOINING) };
             let looks_again = Duration::try_from(NODES).unwrap_or_default();
-            let pause = if nodes_to_look_at(&seen).is_empty() { pause } else { pause.min(looks_again) };
+            let pause = if nodes_to_look_at(&seen) == Nodes::None { pause } else { pause.min(looks_again) };
             tokio::select! {
                 () = watch.changed() => {}
                 () = sleep(pause) => {}

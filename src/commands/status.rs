@@ -10,7 +10,7 @@ use super::app::App;
 use super::ask::Asker;
 use super::learn::{learn, members};
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, nodes_named, sets_named};
+use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, look_at_nodes, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
@@ -63,7 +63,7 @@ async fn once(cluster: &Cluster, names: &Names) -> Outcome<StatusView> {
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
         let nodes = nodes_to_look_at(&seen);
-        let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), nodes_named(cluster, &nodes));
+        let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), look_at_nodes(cluster, nodes));
         (seen.events, seen.nodes) = (events, nodes);
         read_last_words(cluster, &mut seen).await;
         look_closer(cluster, &mut asker, &mut seen).await;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::text::{age, and, bytes, lapse};
 use super::{Paint, Ui, table};
-use crate::set::findings::ObjectRef;
+use crate::set::findings::{ObjectRef, clean};
 use crate::set::health::Word;
 use crate::set::observation::{CONTAINER, PodReading, Server, Standby};
 use crate::set::phase::phase;
@@ -97,7 +97,7 @@ impl StatusView {
                 })
                 .to_vec(),
             primary,
-            unmet: health.unmet.iter().map(ToString::to_string).collect(),
+            unmet: health.unmet.iter().map(|unmet| seen.mask.hide_known(&clean(&unmet.to_string()))).collect(),
             findings,
         }
     }

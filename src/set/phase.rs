@@ -77,7 +77,7 @@ pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
     let state = pod.container().and_then(|container| container.state.as_ref());
     if state.is_none_or(|state| state.running.is_none()) {
         let waiting = state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
-        return Phase::Creating(creating(seen, member, waiting));
+        return Phase::Creating(seen.mask.hide_known(&clean(&creating(seen, member, waiting))));
     }
     if !pod.has_started() {
         if let Some(clone) = seen.clone_progress(member) {
@@ -87,7 +87,7 @@ pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
     }
     match (health.of_member(member).next(), seen.server(member)) {
         (Some(Unmet::NotAsked { .. } | Unmet::NotReady { .. }), _) => Phase::Joining("PostgreSQL is up".to_owned()),
-        (Some(unmet), _) => Phase::Joining(unmet.to_string()),
+        (Some(unmet), _) => Phase::Joining(seen.mask.hide_known(&clean(&unmet.to_string()))),
         (None, Some(server)) if server.in_recovery => Phase::Streaming,
         (None, Some(_)) => Phase::Primary,
         (None, None) => Phase::Ready,

@@ -245,12 +245,24 @@ pub fn died_members(seen: &Observation) -> Vec<(String, i32)> {
     seen.pods.iter().filter_map(|pod| Some((dead(pod)?, pod.restarts()))).collect()
 }
 
-/// The nodes worth a look: those of members that should be ready and are not, or should be gone and are not.
+/// Which nodes are worth a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    None,
+    /// Those of members that should be ready and are not, or should be gone and are not.
+    Named(Vec<String>),
+    /// A member finds none.
+    All,
+}
+
 #[must_use]
-pub fn nodes_to_look_at(seen: &Observation) -> Vec<String> {
+pub fn nodes_to_look_at(seen: &Observation) -> Nodes {
+    if seen.pods.iter().any(|pod| pod.node().is_none() && findings::unscheduled(pod).is_some()) {
+        return Nodes::All;
+    }
     let troubled = seen.pods.iter().filter(|pod| pod.is_terminating() || !pod.is_ready());
     let names: BTreeSet<String> = troubled.filter_map(|pod| pod.node().map(str::to_owned)).collect();
-    names.into_iter().collect()
+    if names.is_empty() { Nodes::None } else { Nodes::Named(names.into_iter().collect()) }
 }
 
 /// The members whose PostgreSQL can answer by now; asking earlier costs a refused connection each time.

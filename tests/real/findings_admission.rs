@@ -126,7 +126,7 @@ impl Server {
         );
         fs::write(folder.join("index"), "").unwrap();
         fs::write(folder.join("serial"), "01\n").unwrap();
-        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copy\n[p]\ncommonName=supplied\n";
+        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copy\nx509_extensions=e\n[e]\nbasicConstraints=CA:FALSE\n[p]\ncommonName=supplied\n";
         fs::write(folder.join("ca.conf"), config).unwrap();
         openssl(
             folder,
@@ -235,7 +235,7 @@ fn credentials_that_have_expired() {
     );
     fs::write(here.join("index"), "").unwrap();
     fs::write(here.join("serial"), "01\n").unwrap();
-    let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\norganizationName=optional\n";
+    let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n[e]\nbasicConstraints=CA:FALSE\n[p]\ncommonName=supplied\norganizationName=optional\n";
     fs::write(here.join("ca.conf"), config).unwrap();
     openssl(
         here,

@@ -9,6 +9,8 @@ mod containers;
 mod control;
 mod data;
 mod fold;
+#[cfg(test)]
+mod fuzz;
 mod images;
 mod mounts;
 mod network;
@@ -35,6 +37,7 @@ pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
+pub use scheduling::unscheduled;
 
 use super::health;
 use super::mask;
@@ -107,6 +110,13 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+impl Consequence {
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let names = self.also.iter_mut().map(|object| &mut object.name);
+        [&mut self.summary, &mut self.object.name].into_iter().chain(names)
+    }
+}
+
 /// No finding needs more lines of evidence to be believed.
 const EVIDENCE: usize = 8;
 
@@ -175,7 +185,7 @@ impl Finding {
     }
 
     fn fix(mut self, line: impl Into<String>) -> Self {
-        self.fix.push(printable(&line.into()));
+        self.fix.push(mask::hide(&printable(&line.into())));
         self
     }
 
@@ -192,9 +202,10 @@ impl Finding {
 
     /// Without the passwords that whoever looked knows.
     fn masked(mut self, mask: &mask::Mask) -> Self {
-        let texts = [&mut self.summary].into_iter().chain(&mut self.evidence).chain(&mut self.fix);
-        let texts = texts.chain(self.consequences.iter_mut().map(|consequence| &mut consequence.summary));
-        for text in texts {
+        let texts =
+            [&mut self.summary, &mut self.object.name].into_iter().chain(&mut self.evidence).chain(&mut self.fix);
+        let texts = texts.chain(self.also.iter_mut().map(|object| &mut object.name));
+        for text in texts.chain(self.consequences.iter_mut().flat_map(Consequence::texts)) {
             *text = mask.hide_known(text);
         }
         self
@@ -283,7 +294,7 @@ fn began(event: &Event) -> Option<Timestamp> {
 
 /// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters, and nothing in it
 /// that looks like a secret.
-pub(super) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     const LIMIT: usize = 400;
     // A secret that is cut in two is still one, so the cut comes last; and nobody reads a message of megabytes to its end.
     let start: String = text.trim().chars().take(16 * LIMIT).collect();

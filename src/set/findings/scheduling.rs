@@ -1,6 +1,8 @@
 //! No node takes a member's pod.
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 
 use super::{Asked, Depth, Entry, Finding, Severity};
 
@@ -10,70 +12,140 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 
 /// Never ends a wait: a node may be added, freed or repaired, and an autoscaler does so by itself.
 fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let condition = unscheduled(pod)?;
     let message = condition.message.as_deref().unwrap_or_default();
     // A claim's own trouble is the storage family's to tell; for an instant every new claim is unbound.
     if message.contains("PersistentVolumeClaim") || message.contains("persistentvolumeclaim") {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
-    let reason = main_reason(message);
     let about = |code, summary: &str| {
         Finding::new(code, Severity::Waiting, "Pod", name, summary).evidence(first_sentence(message))
     };
-    let nodes = "see the nodes: kubectl get nodes";
     let set = &asked.seen.name;
-    Some(if let Some((_, what)) = reason.split_once("Insufficient ") {
-        about("PGS-NO-ROOM", &format!("no node has enough {what} left for the pod"))
+    Some(match reason(first_sentence(message)) {
+        Reason::Room(what) => about("PGS-NO-ROOM", &format!("no node has enough {what} left for the pod"))
             .fix("ask for less (pgset up --cpu … --memory …), or add a node")
-            .fix("see what is taken: kubectl describe nodes")
-    } else if reason.contains("too many pods") || reason.contains("Too many pods") {
-        about("PGS-NO-ROOM", "the nodes run as many pods as they may")
-            .fix("add a node, or remove pods that nobody needs")
-    } else if reason.contains("pressure") {
-        let what = if reason.contains("disk") { "disk space" } else { "memory or process ids" };
-        about("PGS-NODE-PRESSURE", &format!("the nodes are short of {what}, so they take no pods"))
-            .fix(format!("free {what} on a node: kubectl describe nodes"))
-    } else if reason.contains("node.kubernetes.io/not-ready") || reason.contains("node.kubernetes.io/unreachable") {
-        about("PGS-NODE-NOT-READY", "the nodes that could take the pod are not ready").fix(nodes)
-    } else if reason.contains("were unschedulable") || reason.contains("node.kubernetes.io/unschedulable") {
-        about("PGS-CORDONED", "the nodes that could take the pod are cordoned")
+            .fix("see what is taken: kubectl describe nodes"),
+        Reason::Pods => about("PGS-NO-ROOM", "the nodes run as many pods as they may")
+            .fix("add a node, or remove pods that nobody needs"),
+        Reason::AntiAffinity => {
+            let members = asked.seen.wanted().unwrap_or(0);
+            let summary = "every node that could take the pod has a member, and two members may not share a node";
+            about("PGS-ANTI-AFFINITY", summary)
+                .fix(format!("{members} members need {members} nodes: add nodes, or run fewer: pgset scale --name {set} N"))
+                .fix("or let members share a node: preferredDuringScheduling in the overridden template")
+        }
+        Reason::Cordoned => about("PGS-CORDONED", "the nodes that could take the pod are cordoned")
             .fix("open one again: kubectl uncordon NODE")
-            .fix(nodes)
-    } else if reason.contains("untolerated taint") {
-        let taint =
-            reason.split_once('{').and_then(|(_, rest)| rest.split('}').next()).unwrap_or("?").replace(": ", "=");
-        about("PGS-TAINTED", &format!("the nodes have a taint that the pod does not tolerate: {}", taint.trim_end_matches('=')))
-            .fix("remove it from a node (kubectl taint nodes NODE KEY-), or tolerate it: pgset render --eject DIR, add tolerations, pgset up --templates DIR")
-    } else if reason.contains("node affinity/selector") {
-        about("PGS-NODE-SELECTOR", "no node has the labels that the pod's node selector or affinity asks for")
-            .fix("label a node (kubectl label node NODE KEY=VALUE), or change the selector in the overridden template")
-            .fix("see the labels: kubectl get nodes --show-labels")
-    } else if reason.contains("anti-affinity") {
-        let members = asked.seen.wanted().unwrap_or(0);
-        about(
-            "PGS-ANTI-AFFINITY",
-            "every node that could take the pod already has a member, and the set may not have two on one node",
-        )
-        .fix(format!("{members} members need {members} nodes: add nodes, or run fewer: pgset scale --name {set} N"))
-        .fix("or let members share a node: preferredDuringScheduling in the overridden template")
-    } else if reason.contains("volume node affinity conflict") {
-        about("PGS-VOLUME-NODE", "the member's volume is tied to a node that cannot take the pod")
+            .fix("see the nodes: kubectl get nodes"),
+        Reason::Volume => about("PGS-VOLUME-NODE", "the member's volume is tied to a node that cannot take the pod")
             .fix("see which: kubectl get pv -o custom-columns=NAME:.metadata.name,CLAIM:.spec.claimRef.name,NODES:.spec.nodeAffinity")
-            .fix("bring that node back; its data is nowhere else, unless a replica has it")
-    } else {
-        about("PGS-UNSCHEDULABLE", "no node takes the pod")
-            .fix(format!("see why: kubectl -n {} describe pod {name}; kubectl get nodes", asked.seen.namespace))
+            .fix("bring that node back; its data is nowhere else, unless a replica has it"),
+        Reason::Taint(said) => tainted(asked, pod, said, about),
+        Reason::Selector => {
+            about("PGS-NODE-SELECTOR", "no node has the labels that the pod's node selector or affinity asks for")
+                .fix("label a node (kubectl label node NODE KEY=VALUE), or change the selector in the overridden template")
+                .fix("see the labels: kubectl get nodes --show-labels")
+        }
+        Reason::Other => about("PGS-UNSCHEDULABLE", "no node takes the pod")
+            .fix(format!("see why: kubectl -n {} describe pod {name}; kubectl get nodes", asked.seen.namespace)),
     })
 }
 
-/// Of "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}. …" what most nodes have.
-fn main_reason(message: &str) -> &str {
-    let reasons = first_sentence(message).split_once("available: ").map_or(message, |(_, reasons)| reasons);
-    let count = |reason: &&str| reason.split(' ').next().and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
-    // The first of equals, which `max_by_key` would not give.
-    reasons.split(", ").min_by_key(|reason| std::cmp::Reverse(count(reason))).unwrap_or(reasons)
+/// The scheduler's word that it finds no node.
+pub fn unscheduled(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")
+}
+
+/// Taints that the cluster itself gives to nodes that are not well stand for what is wrong with them.
+fn tainted(asked: &Asked<'_>, pod: &Pod, said: Option<&str>, about: impl Fn(&'static str, &str) -> Finding) -> Finding {
+    let seen = untolerated(asked, pod);
+    let taints = if seen.is_empty() { said.map(str::to_owned).into_iter().collect() } else { seen };
+    let list = taints.join(", ");
+    let has = |key: &str| taints.iter().any(|taint| taint.starts_with(key));
+    if has("node.kubernetes.io/disk-pressure") {
+        about("PGS-NODE-PRESSURE", "the nodes are short of disk space, so they take no pods")
+            .fix("free disk space on a node: kubectl describe nodes")
+    } else if has("node.kubernetes.io/memory-pressure") || has("node.kubernetes.io/pid-pressure") {
+        about("PGS-NODE-PRESSURE", "the nodes are short of memory or process ids, so they take no pods")
+            .fix("free some on a node: kubectl describe nodes")
+    } else if has("node.kubernetes.io/not-ready") || has("node.kubernetes.io/unreachable") {
+        about("PGS-NODE-NOT-READY", "the nodes that could take the pod are not ready")
+            .fix("see the nodes: kubectl get nodes")
+    } else {
+        let which = if list.is_empty() { String::new() } else { format!(": {list}") };
+        about("PGS-TAINTED", &format!("the nodes have a taint that the pod does not tolerate{which}"))
+            .fix("remove it from a node: kubectl taint nodes NODE KEY-; see all: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints")
+            .fix("or tolerate it: pgset render --eject DIR, add tolerations to DIR/statefulset.yaml, pgset up --templates DIR")
+    }
+}
+
+/// The taints, of the nodes that the pod asks for, which keep it away. Recent schedulers only count them.
+fn untolerated(asked: &Asked<'_>, pod: &Pod) -> Vec<String> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let fits = |node: &&Node| {
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value))
+    };
+    let tolerated = |taint: &Taint| {
+        spec.tolerations.iter().flatten().any(|toleration| {
+            let key = toleration.key.as_ref().is_none_or(|key| *key == taint.key);
+            let exists = toleration.operator.as_deref() == Some("Exists");
+            let value =
+                exists || toleration.value.clone().unwrap_or_default() == taint.value.clone().unwrap_or_default();
+            let effect = toleration.effect.as_ref().is_none_or(|effect| *effect == taint.effect);
+            key && value && effect
+        })
+    };
+    let nodes = asked.seen.nodes.iter().filter(fits);
+    let taints = nodes.flat_map(|node| node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()));
+    let keeping = taints.filter(|taint| taint.effect != "PreferNoSchedule" && !tolerated(taint));
+    let named: BTreeSet<String> = keeping
+        .map(|taint| match taint.value.as_deref() {
+            Some(value) if !value.is_empty() => format!("{}={value}", taint.key),
+            _ => taint.key.clone(),
+        })
+        .collect();
+    named.into_iter().collect()
+}
+
+/// Why the nodes that the pod could be meant for do not take it.
+enum Reason<'a> {
+    Room(&'a str),
+    Pods,
+    AntiAffinity,
+    Cordoned,
+    Volume,
+    /// With its key, where the scheduler says it.
+    Taint(Option<&'a str>),
+    Selector,
+    Other,
+}
+
+/// Of "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}" what keeps the pod from the
+/// nodes that are left when those which others are meant for are not counted: a taint or another label says just that.
+fn reason(sentence: &str) -> Reason<'_> {
+    if let Some((_, what)) = sentence.split_once("Insufficient ") {
+        let end = what.find([',', '.']).unwrap_or(what.len());
+        Reason::Room(&what[..end])
+    } else if sentence.contains("oo many pods") {
+        Reason::Pods
+    } else if sentence.contains("anti-affinity") {
+        Reason::AntiAffinity
+    } else if sentence.contains("were unschedulable") || sentence.contains("node.kubernetes.io/unschedulable") {
+        Reason::Cordoned
+    } else if sentence.contains("volume node affinity") || sentence.contains("PersistentVolume's node affinity") {
+        Reason::Volume
+    } else if let Some((_, rest)) = sentence.split_once("untolerated taint") {
+        let key = rest.split_once('{').and_then(|(_, rest)| rest.split([':', '}']).next());
+        Reason::Taint(key)
+    } else if sentence.contains("node affinity/selector") || sentence.contains("node affinity") {
+        Reason::Selector
+    } else {
+        Reason::Other
+    }
 }
 
 /// What comes behind tells what preemption would not mend either.
@@ -175,12 +247,13 @@ mod tests {
         for (reasons, code, fix) in [
             ("1 Insufficient memory", "PGS-NO-ROOM", "--memory"),
             ("1 Too many pods", "PGS-NO-ROOM", "add a node"),
-            ("1 node(s) had untolerated taint(s) {dedicated: gpu}", "PGS-TAINTED", "kubectl taint"),
+            ("1 node(s) had untolerated taint {dedicated: gpu}", "PGS-TAINTED", "kubectl taint"),
             ("1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }", "PGS-NODE-PRESSURE", "disk space"),
             ("1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }", "PGS-NODE-NOT-READY", "get nodes"),
             ("1 node(s) were unschedulable", "PGS-CORDONED", "uncordon"),
             ("1 node(s) didn't match Pod's node affinity/selector", "PGS-NODE-SELECTOR", "kubectl label node"),
             ("1 node(s) didn't match pod anti-affinity rules", "PGS-ANTI-AFFINITY", "2 members need 2 nodes"),
+            ("1 node(s) didn't match PersistentVolume's node affinity", "PGS-VOLUME-NODE", "nodeAffinity"),
             ("1 node(s) had volume node affinity conflict", "PGS-VOLUME-NODE", "nodeAffinity"),
             ("what is this", "PGS-UNSCHEDULABLE", "describe pod pgset-0"),
         ] {
@@ -195,10 +268,31 @@ mod tests {
     }
 
     #[test]
-    fn what_most_nodes_have_is_told() {
-        let found = found("0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s) {a: b}.");
-        assert_eq!(found[0].code, "PGS-TAINTED");
-        assert_eq!(found[0].summary, "the nodes have a taint that the pod does not tolerate: a=b");
+    fn nodes_that_are_meant_for_others_are_not_counted() {
+        let found = found("0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s).");
+        assert_eq!(
+            (found[0].code, found[0].summary.as_str()),
+            ("PGS-NO-ROOM", "no node has enough cpu left for the pod")
+        );
+    }
+
+    #[test]
+    fn taints_that_the_scheduler_only_counts_are_read_from_the_nodes_that_are_meant() {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s)."});
+        let spec = json!({"containers": [], "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "a", "operator": "Exists"}]});
+        let pod = json!({"metadata": {"name": "pgset-0"}, "spec": spec, "status": {"conditions": [condition]}});
+        let node = |label: &str, taints: serde_json::Value| {
+            serde_json::from_value(json!({"metadata": {"labels": {"disk": label}}, "spec": {"taints": taints}}))
+                .unwrap()
+        };
+        let taint = |key: &str| json!({"key": key, "value": "x", "effect": "NoSchedule"});
+        let mut seen = seen(json!([pod]), json!([]));
+        seen.nodes = vec![node("ssd", json!([taint("a"), taint("b")])), node("hdd", json!([taint("c")]))];
+        let found = findings(&Asked { seen: &seen, since: None });
+        assert_eq!(found[0].summary, "the nodes have a taint that the pod does not tolerate: b=x");
+        seen.nodes = vec![node("ssd", json!([taint("node.kubernetes.io/disk-pressure")]))];
+        assert_eq!(findings(&Asked { seen: &seen, since: None })[0].code, "PGS-NODE-PRESSURE");
     }
 
     #[test]
