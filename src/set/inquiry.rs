@@ -15,8 +15,11 @@ use super::observation::{Answer, Observation, PodReading};
 /// A replica that has been streaming is soon streaming again: a lost connection is made anew every second.
 const REJOINING: SignedDuration = SignedDuration::from_secs(5);
 
-/// On a quiet machine a member initialises, or clones and starts, within this time.
+/// Once there is a primary, a small set's member clones and starts within this time.
 const STARTING: SignedDuration = SignedDuration::from_secs(10);
+
+/// And the first one initialises within this, also on a slow machine.
+const INITIALISING: SignedDuration = SignedDuration::from_secs(20);
 
 /// The binder and the provisioners have seen a new claim by then.
 const BINDING: SignedDuration = SignedDuration::from_secs(3);
@@ -54,6 +57,8 @@ pub struct Inquiry {
     asked: BTreeMap<Question, Timestamp>,
     /// The restarts a member had when it was seen to be late, a new container being late anew, and when that was last.
     late: BTreeMap<String, (i32, Timestamp)>,
+    /// Whether a primary was known: from then on a replica's time counts.
+    had_primary: bool,
 }
 
 impl Inquiry {
@@ -62,7 +67,11 @@ impl Inquiry {
     pub fn next(&mut self, seen: &mut Observation, now: Timestamp) -> Vec<Question> {
         self.note_late(seen, now);
         let wanted = wanted(seen);
-        self.wanted_since.retain(|question, _| wanted.contains_key(question));
+        let has_primary = !seen.primaries().is_empty();
+        let anew = has_primary && !self.had_primary;
+        self.had_primary = has_primary;
+        let of_member = |question: &Question| matches!(question, Question::Log(_) | Question::Member(_));
+        self.wanted_since.retain(|question, _| wanted.contains_key(question) && !(anew && of_member(question)));
         let mut due = Vec::new();
         for (question, patience) in wanted {
             let since = *self.wanted_since.entry(question.clone()).or_insert(now);
@@ -146,7 +155,11 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
         wanted.insert(Question::Services, ENDPOINTS);
     }
     for pod in seen.pods.iter().filter(|pod| is_late(seen, pod)) {
-        let patience = if pod.has_started() { REJOINING } else { STARTING };
+        let patience = match pod.has_started() {
+            true => REJOINING,
+            false if seen.primaries().is_empty() => INITIALISING,
+            false => STARTING,
+        };
         wanted.insert(Question::Log(name(pod)), patience);
         if !pod.has_started() {
             wanted.insert(Question::Member(name(pod)), patience);
@@ -178,7 +191,9 @@ fn is_stuck(seen: &Observation, claim: &PersistentVolumeClaim) -> bool {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     let newest = seen.events_of("PersistentVolumeClaim", name).last().and_then(|event| event.reason.as_deref());
     let stuck = ["FailedBinding", "ProvisioningFailed", "VolumeMismatch", "ClaimMisbound"];
-    matches!(phase, None | Some("Pending")) && newest.is_some_and(|reason| stuck.contains(&reason))
+    seen.needs_claim(name)
+        && matches!(phase, None | Some("Pending"))
+        && newest.is_some_and(|reason| stuck.contains(&reason))
 }
 
 /// A pod that has a node but whose container is still being created, and not for want of its image.
@@ -228,14 +243,24 @@ mod tests {
         let mut starting = seen(json!([pod("pgset-1", false, json!({"running": {}}))]));
         let mut inquiry = Inquiry::default();
         assert_eq!(inquiry.next(&mut starting, noon()), []);
-        assert_eq!(inquiry.wake_at(&starting, noon()), Some(after(10)));
-        assert_eq!(inquiry.next(&mut starting, after(9)), []);
+        assert_eq!(inquiry.wake_at(&starting, noon()), Some(after(20)));
+        assert_eq!(inquiry.next(&mut starting, after(19)), []);
+        // A primary at last: from now on its replica's time counts.
+        starting.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::default()));
+        assert_eq!(inquiry.next(&mut starting, after(19)), []);
+        assert_eq!(inquiry.wake_at(&starting, after(19)), Some(after(29)));
+        assert_eq!(inquiry.next(&mut starting, after(28)), []);
         let both = [Question::Log("pgset-1".to_owned()), Question::Member("pgset-1".to_owned())];
-        assert_eq!(inquiry.next(&mut starting, after(10)), both);
+        assert_eq!(inquiry.next(&mut starting, after(29)), both);
         assert_eq!(starting.late_since["pgset-1"], noon());
         // And then not all the time.
-        assert_eq!(inquiry.next(&mut starting, after(14)), []);
-        assert_eq!(inquiry.next(&mut starting, after(15)), both);
+        assert_eq!(inquiry.next(&mut starting, after(33)), []);
+        assert_eq!(inquiry.next(&mut starting, after(34)), both);
+        // Without a primary it takes longer.
+        starting.answers.clear();
+        let mut alone = Inquiry::default();
+        assert_eq!(alone.next(&mut starting, noon()), []);
+        assert_eq!(alone.next(&mut starting, after(20)), both);
     }
 
     #[test]

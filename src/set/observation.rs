@@ -231,6 +231,16 @@ impl Observation {
         self.answers.get(member)?.server()
     }
 
+    /// Whether a claim is one of the members' that the set should have, or of a pod that is there. One that a scale-down
+    /// left behind is nobody's any more.
+    #[must_use]
+    pub fn needs_claim(&self, claim: &str) -> bool {
+        let (of, number) = claim.rsplit_once('-').unwrap_or((claim, ""));
+        let ordinal = number.parse::<i32>().ok().filter(|_| of.ends_with(&format!("-{}", self.name)));
+        ordinal.is_none_or(|ordinal| ordinal < self.wanted().unwrap_or(0))
+            || self.pods.iter().any(|pod| pod.claims().contains(&claim))
+    }
+
     /// The base backup that goes to this member.
     #[must_use]
     pub fn clone_progress(&self, member: &str) -> Option<&CloneProgress> {

@@ -68,27 +68,29 @@ stop_here() {
   exit "$code"
 }
 
-# Why nothing more can be written to the volume: it has no bytes, or no inodes, left. Nothing where it has both.
+# What is left on the volume, in bytes and in inodes, when one of them is short: of less than a megabyte, or of $1 at any
+# rate. A file system without a fixed number of inodes says 0 or "-" of them.
 why_full() {
+  short=${1:-}
   # shellcheck disable=SC2046 # The columns: file system, size or inodes, used, free.
   set -- $(df -Pk "$PGSET_DATA" | tail -n 1)
-  if [ "$4" -lt 1024 ]; then
-    echo "$PGSET_DATA is full: $(($4 / 1024)) of $(($2 / 1024)) MB are free"
-    return
-  fi
-  megabytes=$(($4 / 1024))
-  # A file system without a fixed number of inodes says 0 or "-".
+  [ "$4" -ge 1024 ] || short=bytes
+  left="$(($4 / 1024)) of $(($2 / 1024)) MB"
   # shellcheck disable=SC2046
   set -- $(df -Pi "$PGSET_DATA" | tail -n 1)
-  [ "$2" != - ] && [ "$2" -gt 0 ] && [ "$4" -lt 16 ] || return 0
-  echo "$PGSET_DATA is full: $4 of $2 inodes are free, so it takes no more files, although $megabytes MB are free"
+  if [ "$2" != - ] && [ "$2" -gt 0 ]; then
+    [ "$4" -ge 16 ] || short=inodes
+    left="$left and $4 of $2 inodes"
+  fi
+  [ -z "$short" ] || echo "$PGSET_DATA is full: $left are free"
 } 2>/dev/null
 
-# The words of a program that failed, $1, and what is full where that is why.
+# The words of a program that failed, $1, and what is full where that is why. Something may be free again by now: who
+# fails takes back what it had begun.
 with_what_is_full() {
   printf '%s' "$1"
   case $1 in
-  *"No space left on device"*) full=$(why_full) && [ -z "$full" ] || printf ': %s' "$full" ;;
+  *"No space left on device"*) full=$(why_full something) && [ -z "$full" ] || printf ': %s' "$full" ;;
   esac
 }
 

@@ -685,7 +685,7 @@ full_volume() {
   rm -rf "$(folder 0)"
   mount -t tmpfs -o mode=0777,size=5m tmpfs "$(volume 0)"
   pod_up 0
-  expect_refusal 0 1 "initdb failed: *No space left on device*"
+  expect_refusal 0 1 "initdb failed: *No space left on device: /pgdata is full: * of 5 MB and * inodes are free"
   umount "$(volume 0)"
 }
 
@@ -695,14 +695,14 @@ volume_without_inodes() {
   make_volume 0
   mount -t tmpfs -o mode=0777,size=200m,nr_inodes=200 tmpfs "$(volume 0)"
   pod_up 0
-  expect_refusal 0 1 "initdb failed: *No space left on device: /pgdata is full: * of 200 inodes are free, so it takes no more files, although * MB are free"
+  expect_refusal 0 1 "initdb failed: *No space left on device: /pgdata is full: * of 200 MB and * of 200 inodes are free"
   mount -o remount,nr_inodes=20000 "$(volume 0)"
   pod_up 0
   wait_ready 0
   make_volume 1
   mount -t tmpfs -o mode=0777,size=200m,nr_inodes=200 tmpfs "$(volume 1)"
   pod_up 1
-  wait_until 20 "the readiness says so" not_ready_saying 1 'cloning from pgset-0 failed and is tried again: *No space left on device: /pgdata is full: * of 200 inodes are free*'
+  wait_until 20 "the readiness says so" not_ready_saying 1 'cloning from pgset-0 failed and is tried again: *No space left on device: /pgdata is full: * of 200 MB and * of 200 inodes are free*'
   mount -o remount,nr_inodes=20000 "$(volume 1)"
   wait_ready 1
   expect_streaming 1 0

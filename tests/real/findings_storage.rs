@@ -174,7 +174,7 @@ fn volumes_that_are_full_of_bytes_or_of_inodes() {
     let directory = HostDirectory::new("full");
     let small = Small::new(&directory, "size=30m");
     let up = ["--replicas", "1", "--storage", "hostpath", "--host-path", directory.as_str()];
-    let words = ["Pod pgset-0", "the member's volume is full: ", "MB are free", "df -h"];
+    let words = ["Pod pgset-0", "the member's volume is full: ", "of 30 MB and ", "df -h"];
     hopeless(&space, &up, "PGS-VOLUME-FULL", &words);
     space.pgset(&["down", "--yes"]).expect(0);
     drop(small);

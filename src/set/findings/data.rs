@@ -44,11 +44,16 @@ pub(super) fn of_death(
     }
     if let Some(full) = line("is full: ").or_else(|| line("No space left on device")) {
         // The script has counted; PostgreSQL's own words do not tell bytes from inodes.
-        let (what, of) = if full.contains("inodes") { ("has no inodes left", "df -i") } else { ("is full", "df -h") };
-        let counted = full.split_once("/pgdata is full: ").map(|(_, counted)| format!(": {counted}"));
-        let summary = format!("the member's volume {what}{}", counted.unwrap_or_default());
+        let counted = full.split_once("is full: ").map(|(_, counted)| counted.trim_end_matches(" are free"));
+        let (what, of) = match counted {
+            Some(counted) if is_short_of_inodes(counted) => ("has no inodes left", "df -i"),
+            _ => ("is full", "df -h"),
+        };
+        let counted = counted.map_or_else(String::new, |counted| format!(": {counted} are free"));
+        // What the script could not do it cannot do the next time either; PostgreSQL may have met a peak.
+        let severity = if script.is_some() { Severity::Fatal } else { looping };
         return Some(
-            about("PGS-VOLUME-FULL", looping, &summary)
+            about("PGS-VOLUME-FULL", severity, &format!("the member's volume {what}{counted}"))
                 .fix(format!("see how full: {of} on the directory behind the volume; make room there, or give it more"))
                 .fix("remove nothing from pg_wal by hand; the member tries again by itself"),
         );
@@ -84,6 +89,17 @@ pub(super) fn of_death(
         );
     }
     None
+}
+
+/// Whether fewer of the inodes are left than of the bytes, in the script's words: `3 of 30 MB and 0 of 200 inodes`.
+fn is_short_of_inodes(counted: &str) -> bool {
+    let share = |part: &str| {
+        let (free, rest) = part.trim().split_once(" of ")?;
+        let all: f64 = rest.split(' ').next()?.parse().ok()?;
+        Some(free.parse::<f64>().ok()? / all.max(1.0))
+    };
+    let Some((bytes, inodes)) = counted.split_once(" and ") else { return false };
+    share(inodes).zip(share(bytes)).is_some_and(|(inodes, bytes)| inodes < bytes)
 }
 
 /// How a directory that cannot be written to is opened, where it is on an NFS server: from there, and nowhere else.
@@ -152,13 +168,13 @@ mod tests {
             (
                 "PGS-VOLUME-FULL",
                 1,
-                "initdb failed: could not write: No space left on device: /pgdata is full: 0 of 30 MB are free",
+                "initdb failed: could not write: No space left on device: /pgdata is full: 0 of 30 MB and 11000 of 12000 inodes are free",
                 "df -h",
             ),
             (
                 "PGS-VOLUME-FULL",
                 1,
-                "initdb failed: x: No space left on device: /pgdata is full: 0 of 200 inodes are free, so it takes no more files",
+                "initdb failed: x: No space left on device: /pgdata is full: 150 of 200 MB and 3 of 200 inodes are free",
                 "df -i",
             ),
             ("PGS-NFS-STALE", 1, "cannot write the data folder to disk: Stale file handle", "exportfs -ra"),
@@ -169,9 +185,14 @@ mod tests {
             assert!(found.fix.iter().any(|line| line.contains(fix)), "{words}: {:?}", found.fix);
         }
         assert!(
-            died(1, "x: No space left on device: /pgdata is full: 0 of 200 inodes are free", &[], json!(null))
-                .summary
-                .contains("no inodes left: 0 of 200 inodes")
+            died(
+                1,
+                "x: No space left on device: /pgdata is full: 150 of 200 MB and 3 of 200 inodes are free",
+                &[],
+                json!(null)
+            )
+            .summary
+            .contains("no inodes left: 150 of 200 MB and 3 of 200 inodes are free")
         );
     }
 

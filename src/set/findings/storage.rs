@@ -27,7 +27,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 }
 
 fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Finding> {
-    let name = claim.metadata.name.as_deref()?;
+    let name = claim.metadata.name.as_deref().filter(|name| asked.seen.needs_claim(name))?;
     if claim.metadata.deletion_timestamp.is_some() {
         return Some(terminating(asked, claim, name));
     }
@@ -128,7 +128,9 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
         }
         "FailedBinding" | "VolumeMismatch" | "ClaimMisbound" if class.is_some() || named_volume(claim).is_some() => {
             let (finding, grace) = unbound(asked, claim, name, message);
-            finding.blocking_from(from, grace)
+            // A good start meets it as well: volume and claim are made at the same time.
+            let normal = if grace == VOLUME_GRACE { VOLUME_GRACE } else { SignedDuration::ZERO };
+            finding.blocking_from(from, grace).normal_for(from, normal)
         }
         "FailedBinding" => about("PGS-NO-DEFAULT-CLASS", "the cluster has no default StorageClass".to_owned())
             .fix(again)
@@ -476,6 +478,21 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_that_a_scale_down_left_behind_is_nobodys() {
+        let mut seen = observed(json!(""), "FailedBinding", NO_VOLUMES);
+        for (name, count) in [("pgdata-pgset-1", 1), ("pgdata-pgset-2", 0), ("pgset-pvc", 1), ("pgdata-pgset-x", 1)] {
+            seen.claims[0].metadata.name = Some(name.to_owned());
+            assert_eq!(findings(&Asked { seen: &seen, since: None }).len(), count, "{name}");
+        }
+        let mut leaving = pod("pgset-2", json!({}));
+        leaving["spec"]["volumes"] =
+            json!([{"name": "pgdata", "persistentVolumeClaim": {"claimName": "pgdata-pgset-2"}}]);
+        seen.pods = vec![serde_json::from_value(leaving).unwrap()];
+        seen.claims[0].metadata.name = Some("pgdata-pgset-2".to_owned());
+        assert_eq!(findings(&Asked { seen: &seen, since: None }).len(), 1);
+    }
+
+    #[test]
     fn the_nearest_volume_is_named_with_what_it_lacks() {
         for (volumes, words) in [
             (json!([]), "no PersistentVolume fits the claim: there is none"),
@@ -519,6 +536,7 @@ mod tests {
         let fits = among(json!([volume("pv1", "1Gi", "ReadWriteMany", reserved)]));
         assert_eq!(fits.code, "PGS-NO-VOLUME");
         ends_after(&fits, VOLUME_GRACE);
+        assert_eq!(fits.normal_until, Some(noon() + VOLUME_GRACE));
     }
 
     #[test]
