@@ -180,7 +180,9 @@ fn volumes_that_are_full_of_bytes_or_of_inodes() {
     drop(small);
 
     let second = Namespace::beside(&space, "inodes");
+    let directory = HostDirectory::new("inodes");
     let _small = Small::new(&directory, "size=300m,nr_inodes=300");
+    let up = ["--replicas", "1", "--storage", "hostpath", "--host-path", directory.as_str()];
     let words = ["Pod pgset-0", "the member's volume has no inodes left: ", "of 300 inodes are free", "df -i"];
     hopeless(&second, &up, "PGS-VOLUME-FULL", &words);
 }
