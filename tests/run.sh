@@ -35,7 +35,7 @@ step "shell scripts"
 git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources
 
 step "the benchmark's syntax"
-python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' tests/bench/bench.py tests/cluster/*.py
+python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' tests/bench/*.py tests/cluster/*.py
 
 if [ "${1-}" = quick ]; then
   step "tests without a cluster"

@@ -147,13 +147,13 @@ async fn with_set(
                 seen.inside.insert(member, inside);
             }
             Err(failure) => {
-                checks.push(Check::fine(format!("not looked at from inside {member}: {}", failure.message)))
+                checks.push(Check::fine(format!("not looked at from inside {member}: {}", failure.message)));
             }
         }
     }
     match rights {
         Ok(missing) if missing.is_empty() => {
-            checks.push(Check::fine("you may do everything that pgset does with a set"))
+            checks.push(Check::fine("you may do everything that pgset does with a set"));
         }
         Ok(missing) => problems.extend(missing.into_iter().map(|Problem { what, fix }| Check::problem(what, fix))),
         Err(failure) => checks.push(Check::fine(format!("rights not known: {}", failure.message))),
@@ -254,7 +254,7 @@ async fn without_set(app: &App, cluster: &Cluster, names: &Names) -> Outcome<Doc
                 "kubectl get nodes; kubectl uncordon NODE",
             )),
             usable => {
-                checks.push(Check::fine(format!("{usable} of {} nodes are ready and open for new pods", nodes.len())))
+                checks.push(Check::fine(format!("{usable} of {} nodes are ready and open for new pods", nodes.len())));
             }
         },
         Err(failure) => checks.push(Check::fine(format!("nodes not looked at: {}", failure.message))),

@@ -12,7 +12,7 @@ use crate::set::findings::catalogue::{Entry, entries, entry, nearest};
 /// `kind: Codes` of `pgset/v1`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Codes {
+struct Catalogue {
     api_version: &'static str,
     kind: &'static str,
     codes: Vec<&'static Entry>,
@@ -31,7 +31,7 @@ pub fn run(app: &App, args: &ExplainArgs) -> Outcome {
         ExplainFormat::Text if args.code.is_some() => chosen.iter().map(|entry| explained(app, entry)).collect(),
         ExplainFormat::Text => listed(&chosen),
         ExplainFormat::Markdown => markdown(&chosen),
-        ExplainFormat::Json => document(&Codes { api_version: "pgset/v1", kind: "Codes", codes: chosen }, false)?,
+        ExplainFormat::Json => document(&Catalogue { api_version: "pgset/v1", kind: "Codes", codes: chosen }, false)?,
     };
     app.ui.data(&text)
 }

@@ -57,7 +57,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Render(args) => render::run(app, &args),
         Command::Wait(args) => wait::run(app, args).await,
         Command::Settings(args) => settings::run(app, &args),
-        Command::Doctor(args) => doctor::run(app, args).await,
+        // Boxed, so that every other command does not carry its size around.
+        Command::Doctor(args) => Box::pin(doctor::run(app, args)).await,
         Command::Explain(args) => explain::run(app, &args),
     }
 }

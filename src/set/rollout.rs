@@ -51,6 +51,10 @@ pub struct Step {
 }
 
 /// Something worth telling.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a handful of events a wait, and findings are what most of them are about"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Phase {

@@ -75,16 +75,20 @@ fn an_init_container_that_fails_and_a_configuration_that_cannot_be() {
     let config = Namespace::beside(&space, "config");
     let folder = templates(&config, "config", "statefulset.yaml", &[("runAsUser: {{ uid }}", "runAsUser: 0")]);
     let up = ["up", "--replicas", "1", "--templates", folder.as_str()];
-    fails(&config, &up, "PGS-CONTAINER-CONFIG", &["configuration is not valid", "runAsNonRoot"]);
+    fails(&config, &up, "PGS-CONTAINER-CONFIG", &["configuration is not valid", "non-root"]);
 }
 
 #[test]
 fn a_pod_pinned_to_a_bad_revision_is_unstuck() {
     let space = Namespace::new("unstick");
     space.pgset(&["up", "--image", "docker.io/library/postgres:none"]).expect(3);
-    let pinned = fails(&space, &["up"], "PGS-POD-PINNED", &["--unstick", "delete pod pgset-0 pgset-1"]);
-    assert_eq!(objects(&pinned), ["pgset-0", "pgset-1"]);
-    space.pgset(&["wait", "--unstick"]).expect(0).says(&["deleted Pod pgset-0", "deleted Pod pgset-1"]);
+    // Kubernetes replaces one of the two by itself when it has not been tried yet; which one it leaves, it chooses.
+    let pinned = fails(&space, &["up"], "PGS-POD-PINNED", &["--unstick", "delete pod pgset-"]);
+    assert!(objects(&pinned).iter().all(|pod| pod.starts_with("pgset-")), "{pinned}");
+    space
+        .pgset(&["wait", "--unstick"])
+        .expect(0)
+        .says(&["deleted Pod pgset-", "which was pinned to an older revision"]);
 
     // The primary's pod is not deleted unless somebody agrees, and nobody can answer here.
     space.psql("pgset-0", "create table kept as select 1 as row");

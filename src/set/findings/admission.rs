@@ -36,6 +36,7 @@ fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {
 }
 
 /// Why the API server does not take a member's pod or claim, from its own words; also for one that was only tried.
+#[must_use]
 pub fn refused(set: &str, namespace: &str, cause: &str) -> Finding {
     let about = |code, summary: String| Finding::new(code, Severity::Blocking, "StatefulSet", set, summary);
     if cause.contains("exceeded quota") || cause.contains("failed quota") {

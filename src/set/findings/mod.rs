@@ -294,6 +294,7 @@ fn began(event: &Event) -> Option<Timestamp> {
 
 /// Text from a cluster made fit for a terminal: one line, no control characters, at most 400 characters, and nothing in it
 /// that looks like a secret.
+#[must_use]
 pub fn clean(text: &str) -> String {
     const LIMIT: usize = 400;
     // A secret that is cut in two is still one, so the cut comes last; and nobody reads a message of megabytes to its end.

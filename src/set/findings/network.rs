@@ -16,7 +16,7 @@ const DNS_NORMAL: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let said = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod)).filter_map(|pod| dns_by_probe(asked, pod));
-    let asked_inside = asked.seen.inside.iter().filter_map(|(member, inside)| by_looking(asked, member, inside));
+    let asked_inside = asked.seen.inside.iter().filter_map(|(member, inside)| by_looking(asked, member, *inside));
     said.chain(asked_inside).collect()
 }
 
@@ -31,7 +31,7 @@ fn dns_by_probe(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
 }
 
 /// What a look from inside a member showed.
-fn by_looking(asked: &Asked<'_>, member: &str, inside: &Inside) -> Option<Finding> {
+fn by_looking(asked: &Asked<'_>, member: &str, inside: Inside) -> Option<Finding> {
     let service = format!("{}-master", asked.seen.name);
     let endpoints = asked.seen.endpoints(&service);
     if inside.dns == Some(false) {

@@ -29,6 +29,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 
 /// The pods that the controller does not replace: of an older revision, and unable to start. One that is still being created
 /// is only slow: it starts, and is replaced then.
+#[must_use]
 pub fn pinned_pods(seen: &Observation) -> Vec<String> {
     let old = seen.pods.iter().filter(|pod| is_old(seen, pod) && !pod.is_terminating());
     old.filter(|pod| waits(pod).is_some()).filter_map(|pod| pod.metadata.name.clone()).collect()

@@ -54,6 +54,7 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
 }
 
 /// The scheduler's word that it finds no node.
+#[must_use]
 pub fn unscheduled(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")
