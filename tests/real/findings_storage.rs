@@ -114,27 +114,28 @@ fn classes_that_are_not_there_and_volumes_of_somebody_else() {
     gives_up(&taken, &["wait"], "PGS-VOLUME-TAKEN", &words);
 }
 
+/// Makes the class the default again, also after a test that fails.
+struct DefaultClass;
+impl DefaultClass {
+    fn is(value: &str) {
+        let annotation = format!("storageclass.kubernetes.io/is-default-class={value}");
+        kubectl(&["annotate", "--overwrite", "storageclass", "local-path", &annotation]);
+    }
+}
+impl Drop for DefaultClass {
+    fn drop(&mut self) {
+        Self::is("true");
+    }
+}
+
 #[test]
 fn a_cluster_without_a_default_class() {
     if !cluster_is_ours() {
         return;
     }
-    /// Makes the class the default again, also after a test that fails.
-    struct Default;
-    impl Default {
-        fn is(value: &str) {
-            let annotation = format!("storageclass.kubernetes.io/is-default-class={value}");
-            kubectl(&["annotate", "--overwrite", "storageclass", "local-path", &annotation]);
-        }
-    }
-    impl Drop for Default {
-        fn drop(&mut self) {
-            Self::is("true");
-        }
-    }
     let space = Namespace::alone("no-default");
-    Default::is("false");
-    let default = Default;
+    DefaultClass::is("false");
+    let default = DefaultClass;
     space.pgset(&["up"]).expect(1).says(&["the cluster has no default StorageClass", "--storage-class"]);
     applied(&space, &[]);
     let words =
@@ -180,7 +181,9 @@ fn volumes_that_are_full_of_bytes_or_of_inodes() {
     drop(small);
 
     let second = Namespace::beside(&space, "inodes");
+    let directory = HostDirectory::new("inodes");
     let _small = Small::new(&directory, "size=300m,nr_inodes=300");
+    let up = ["--replicas", "1", "--storage", "hostpath", "--host-path", directory.as_str()];
     let words = ["Pod pgset-0", "the member's volume has no inodes left: ", "of 300 inodes are free", "df -i"];
     hopeless(&second, &up, "PGS-VOLUME-FULL", &words);
 }

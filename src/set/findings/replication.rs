@@ -321,7 +321,7 @@ fn far(member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u
 fn distance(asked: &Asked<'_>, member: &str, server: &Server, primary_name: &str, primary: &Server) -> Option<Finding> {
     let (behind, late) = far(member, server, primary).filter(|_| asked.since.is_none())?;
     let time = late.map_or_else(String::new, |ms| format!(", {} s", ms / 1000));
-    let trend = asked.seen.behind_before.get(member).and_then(|before| trend(*before, behind));
+    let trend = asked.seen.behind_before.get(member).map(|before| trend(*before, behind));
     let trend = trend.map_or_else(String::new, |words| format!(", and {words}"));
     let summary = format!("the replica is {}{time} behind {primary_name}{trend}", bytes(behind));
     let namespace = &asked.seen.namespace;
@@ -344,15 +344,15 @@ fn distance(asked: &Asked<'_>, member: &str, server: &Server, primary_name: &str
 }
 
 /// How a distance changes, from what it was some milliseconds ago.
-fn trend((before, ago_ms): (u64, u64), now: u64) -> Option<String> {
+fn trend((before, ago_ms): (u64, u64), now: u64) -> String {
     let per_second = |change: u64| change.saturating_mul(1000) / ago_ms.max(1);
     let (grows, shrinks) = (per_second(now.saturating_sub(before)), per_second(before.saturating_sub(now)));
     if grows > 0 {
-        Some(format!("falls behind by {} more a second", bytes(grows)))
-    } else if shrinks > 0 {
-        Some(format!("catches up: {} s to go at {} a second", now / shrinks, bytes(shrinks)))
-    } else {
-        Some("does not catch up".to_owned())
+        return format!("falls behind by {} more a second", bytes(grows));
+    }
+    match now.checked_div(shrinks) {
+        Some(seconds) => format!("catches up: {seconds} s to go at {} a second", bytes(shrinks)),
+        None => "does not catch up".to_owned(),
     }
 }
 
