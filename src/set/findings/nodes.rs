@@ -14,11 +14,11 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
         let name = node.metadata.name.as_deref();
         name.is_some() && asked.seen.pods.iter().any(|pod| pod.node() == name)
     });
-    with_members.flat_map(|node| [not_ready(node), pressure(node)]).flatten().collect()
+    with_members.flat_map(|node| [not_ready(asked, node), pressure(node)]).flatten().collect()
 }
 
 /// Never ends a wait: a node comes back, and when it does not, what to do with its pods is a person's decision.
-fn not_ready(node: &Node) -> Option<Finding> {
+fn not_ready(asked: &Asked<'_>, node: &Node) -> Option<Finding> {
     let name = node.metadata.name.as_deref()?;
     let ready = condition(node, "Ready")?;
     if ready.status == "True" {
@@ -32,7 +32,17 @@ fn not_ready(node: &Node) -> Option<Finding> {
         .evidence(ready.message.as_deref().unwrap_or_default())
         .fix(format!("look at the node: kubectl describe node {name}; is it on, and its kubelet running?"))
         .fix("its members stay where they are until it is back: two PostgreSQLs on one data folder would destroy it");
+    let going = asked.seen.pods.iter().any(|pod| pod.node() == Some(name) && pod.is_terminating());
+    let finding = if going { finding.fix(out_of_service(name)) } else { finding };
     Some(finding.normal_for(since(ready), NORMAL))
+}
+
+/// What lets the pods of a machine go that is off. For one that is merely cut off it would mean two PostgreSQLs on one data
+/// folder.
+pub(super) fn out_of_service(node: &str) -> String {
+    format!(
+        "only when the machine is certainly off, and not merely cut off: kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    )
 }
 
 /// Under pressure a node takes no new pods and evicts those it has.

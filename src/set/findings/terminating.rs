@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::PodReading;
-use super::nodes::condition;
+use super::nodes::{condition, out_of_service};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// How long after the end of its grace period a pod may still be there: its node reports the end when it gets to it.
@@ -46,10 +46,11 @@ fn lost(asked: &Asked<'_>, pod: &str, node: &str) -> Finding {
     let summary = format!("the pod cannot end, because its node {node} does not report; its successor has to wait");
     Finding::new("PGS-POD-ON-LOST-NODE", Severity::Waiting, "Pod", pod, summary)
         .fix(format!("bring node {node} back: the pod then ends by itself"))
+        .fix(out_of_service(node))
         .fix(format!(
-            "only when the machine is certainly off, and not merely cut off: kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+            "pgset never removes it by force: two PostgreSQLs on one data folder destroy it (set {})",
+            asked.seen.name
         ))
-        .fix(format!("pgset never removes it by force: two PostgreSQLs on one data folder destroy it (set {})", asked.seen.name))
 }
 
 fn held(asked: &Asked<'_>, pod: &str, finalizers: &[String], due: Timestamp) -> Finding {
