@@ -42,6 +42,7 @@ const WAIT: Duration = Duration::from_secs(30);
 pub async fn run(app: &App, args: PsqlArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
+    app.when_interrupted("", None);
     let session = Session { app, cluster: &cluster, names: &names, args: &args };
     let program = if args.exec { None } else { in_path("psql", std::env::var_os("PATH").as_deref()) };
     match program {
