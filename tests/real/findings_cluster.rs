@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::findings::{Started, fails};
+use crate::findings::{POD, Started, fails, templates};
 use crate::harness::{HostDirectory, Namespace, cluster, cluster_is_ours, wait_for};
 
 #[test]
@@ -20,30 +20,39 @@ fn a_statefulset_controller_that_is_silent() {
 }
 
 #[test]
-fn dns_that_is_dead_and_services_without_kube_proxy() {
-    if !cluster_is_ours() {
-        return;
-    }
-    let space = Namespace::alone("network");
-    cluster(&["stop", "coredns"]);
-    let dns = Started("coredns");
-    fails(&space, &["up"], "PGS-DNS", &["DNS does not answer", "k8s-app=kube-dns"]);
-    drop(dns);
-    cluster(&["stop", "kube-proxy"]);
-    let proxy = Started("kube-proxy");
-    // Members find each other by their own names, so they come up; what clients use does not work, and doctor says so.
-    let other = Namespace::beside(&space, "proxy");
-    other.pgset(&["up"]).expect(0);
-    let doctor = other.pgset(&["doctor", "-o", "json"]).expect(3);
-    let found = doctor.json()["status"]["findings"][0].clone();
+fn dns_that_is_dead_for_the_members() {
+    let space = Namespace::new("dns");
+    // A resolver at which nobody listens; the cluster's own goes on serving everybody else.
+    let dead = format!(
+        "{POD}      dnsPolicy: None\n      dnsConfig: {{nameservers: [127.0.0.1], searches: [{}.svc.cluster.local]}}\n",
+        space.name
+    );
+    let folder = templates(&space, "dns", "statefulset.yaml", &[(POD, &dead)]);
+    let up = ["up", "--templates", folder.as_str()];
+    fails(&space, &up, "PGS-DNS", &["DNS does not answer", "k8s-app=kube-dns", "DNS does not know pgset-master"]);
+}
+
+#[test]
+fn a_service_that_kube_proxy_does_not_serve() {
+    let space = Namespace::new("proxy");
+    space.pgset(&["up"]).expect(0);
+    space.pgset(&["doctor"]).expect(0);
+    // The label by which kube-proxy leaves a Service to somebody else, who is not there.
+    let label = "service.kubernetes.io/service-proxy-name";
+    space.kubectl(&["label", "service", "pgset-master", &format!("{label}=nobody")]);
+    let found = wait_for("the Service to be dead", || {
+        let doctor = space.pgset(&["doctor", "-o", "json"]);
+        (doctor.code == 3).then(|| doctor.json()["status"]["findings"][0].clone())
+    });
     assert_eq!(
         (found["code"].as_str(), found["object"]["name"].as_str()),
         (Some("PGS-SERVICE-DEAD"), Some("pgset-master"))
     );
     assert!(found["fix"].to_string().contains("kube-proxy"), "{found}");
-    drop(proxy);
-    wait_for("the Service to connect", || (other.pgset(&["doctor"]).code == 0).then_some(()));
-    space.pgset(&["wait"]).expect(0);
+    // Members find each other by their own names, so the set itself is well.
+    space.pgset(&["status"]).expect(0);
+    space.kubectl(&["label", "service", "pgset-master", &format!("{label}-")]);
+    wait_for("the Service to connect", || (space.pgset(&["doctor"]).code == 0).then_some(()));
 }
 
 #[test]
