@@ -24,6 +24,7 @@ need() { # command, package
 command -v cargo >/dev/null || { echo "there is no cargo: install Rust from https://rustup.rs, then repeat" >&2; exit 1; }
 need shellcheck shellcheck
 need python3 python3
+need psql postgresql-client
 
 step "formatting"
 cargo fmt --check
