@@ -141,12 +141,21 @@ pub enum Command {
     Up(UpArgs),
     /// Show members, roles, lag, endpoints and what is wrong; the exit code is the set's health
     Status(StatusArgs),
+    /// List the sets of a namespace, or of all
+    List(ListArgs),
     /// Change the number of members and wait until they stream
     ///
     /// Refuses to remove the primary. The data of members that go stays, and is named.
     Scale(ScaleArgs),
     /// Remove the set after asking; the data stays unless --delete-data is given
     Down(DownArgs),
+    /// Wait until the set is healthy, as `up` does, and change nothing
+    Wait(WaitArgs),
+    /// Show what `up` would change, and how: at once, by restarts, or by making the StatefulSet anew
+    ///
+    /// Asks the API server (server-side dry run) and changes nothing. Passwords are never shown. Exit code 0: nothing
+    /// differs, 5: something does.
+    Diff(DiffArgs),
     /// Restart members one after another, each healthy again before the next, the primary last
     ///
     /// Pods are deleted in order and never by force: PostgreSQL shuts down, and the StatefulSet makes the pod again on the
@@ -159,33 +168,8 @@ pub enum Command {
     Stop(StopArgs),
     /// Start a stopped set with as many members as it had, and wait until it is healthy
     Start(StartArgs),
-    /// Write the manifests to stdout; needs no cluster
-    Render(RenderArgs),
-    /// Wait until the set is healthy, as `up` does, and change nothing
-    Wait(WaitArgs),
-    /// Show what `up` would change, and how: at once, by restarts, or by making the StatefulSet anew
-    ///
-    /// Asks the API server (server-side dry run) and changes nothing. Passwords are never shown. Exit code 0: nothing
-    /// differs, 5: something does.
-    Diff(DiffArgs),
-    /// Show every setting, its value and where it came from
-    Settings(SettingsArgs),
-    /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
-    ///
-    /// On a set: what `status` knows and more, warnings included. Where there is no set: whether `up` would work here. With
-    /// --bundle, everything needed to find a fault from afar, without any secret.
-    Doctor(DoctorArgs),
-    /// Say what a finding's code means, how pgset knows, and how to fix it
-    Explain(ExplainArgs),
-    /// Write the completion for a shell: commands and flags, and the cluster's namespaces, sets and members
-    Completions(CompletionsArgs),
-    /// Write a manual page to stdout, or all of them to a folder
-    Man(ManArgs),
-
-    /// List the sets of a namespace, or of all
-    List(ListArgs),
-    /// Print how a client inside the cluster connects
-    Dsn(DsnArgs),
+    /// Write on the primary, read it on every replica, check Services and passwords, and clean up
+    Verify(VerifyArgs),
     /// Open psql on the primary or a replica
     ///
     /// Runs the psql of this machine over a private tunnel, or the one in the member where this machine has none. Its exit
@@ -195,8 +179,23 @@ pub enum Command {
     PortForward(PortForwardArgs),
     /// Show the logs of all members, merged by time
     Logs(LogsArgs),
-    /// Write on the primary, read it on every replica, check Services and passwords, and clean up
-    Verify(VerifyArgs),
+    /// Print how a client inside the cluster connects
+    Dsn(DsnArgs),
+    /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
+    ///
+    /// On a set: what `status` knows and more, warnings included. Where there is no set: whether `up` would work here. With
+    /// --bundle, everything needed to find a fault from afar, without any secret.
+    Doctor(DoctorArgs),
+    /// Say what a finding's code means, how pgset knows, and how to fix it
+    Explain(ExplainArgs),
+    /// Write the manifests to stdout; needs no cluster
+    Render(RenderArgs),
+    /// Show every setting, its value and where it came from
+    Settings(SettingsArgs),
+    /// Write the completion for a shell: commands and flags, and the cluster's namespaces, sets and members
+    Completions(CompletionsArgs),
+    /// Write a manual page to stdout, or all of them to a folder
+    Man(ManArgs),
 }
 
 #[derive(Args, Clone, Debug)]

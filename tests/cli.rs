@@ -180,3 +180,20 @@ fn every_command_has_a_manual_page() {
     assert!(pgset(here.path(), &["man", "restart"], &[]).expect(0, &[]).stdout.contains(".TH pgset-restart 1"));
     pgset(here.path(), &["man", "fly"], &[]).expect(2, &["there is no command fly"]);
 }
+
+/// The README's table is the catalogue's own: `UPDATE_README=1` writes it anew.
+#[test]
+fn the_readmes_findings_are_those_of_explain() {
+    let (begin, end) = ("<!-- findings: pgset explain -o markdown -->\n", "<!-- /findings -->");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let (before, rest) = readme.split_once(begin).unwrap();
+    let (table, after) = rest.split_once(end).unwrap();
+    let here = folder();
+    let told = pgset(here.path(), &["explain", "-o", "markdown"], &[]).expect(0, &[]).stdout;
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(path, format!("{before}{begin}{told}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(table, told, "the README is behind: UPDATE_README=1 cargo test --test cli");
+}

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::join;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{ApiFailure, Cluster, SetSecret, Tunnel, tunnel};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::postgres::Session;
-use crate::set::observation::{Answer, Asking, Observation};
+use crate::set::observation::{Answer, Asking, Observation, Server, Upkeep};
 use crate::set::rollout::members_to_ask;
 
 /// Asks the members of one set.
@@ -20,6 +21,8 @@ pub struct Asker {
     /// `None` when the passwords may not be read: nobody can be asked then.
     password: Option<String>,
     sessions: HashMap<String, Session>,
+    /// Ask for upkeep as well: what only somebody who looks after the set wants to know.
+    upkeep: bool,
     /// Tunnels opened ahead, before it was known whether they are needed.
     ahead: HashMap<String, JoinHandle<Result<Tunnel, ApiFailure>>>,
 }
@@ -70,6 +73,7 @@ impl Asker {
             namespace: namespace.to_owned(),
             password,
             sessions: HashMap::new(),
+            upkeep: false,
             ahead: HashMap::new(),
         }
     }
@@ -88,6 +92,11 @@ impl Asker {
     /// Whom to log in as: the superuser's password, or `None` where it may not be read.
     pub fn log_in_with(&mut self, password: Option<String>) {
         self.password = password;
+    }
+
+    /// From now on members are asked for upkeep in the same breath.
+    pub fn look_after(&mut self) {
+        self.upkeep = true;
     }
 
     /// The sessions of the members that answered last.
@@ -116,10 +125,12 @@ impl Asker {
         .await;
         drop(sessions);
         seen.answers = BTreeMap::new();
+        seen.upkeep = BTreeMap::new();
         for (member, answer) in asked {
             let answer = match answer {
-                Ok((session, server)) => {
+                Ok((session, server, upkeep)) => {
                     self.sessions.insert(member.clone(), session);
+                    seen.upkeep.extend(upkeep.map(|upkeep| (member.clone(), upkeep)));
                     Answer::Answered(Box::new(server))
                 }
                 Err(Trouble::Silent(reason)) => Answer::Silent(reason),
@@ -131,14 +142,6 @@ impl Asker {
             };
             seen.answers.insert(member, answer);
         }
-    }
-
-    /// Asks the members that have answered for what only somebody who looks after the set wants to know. One that fails
-    /// meanwhile is left out: it has answered what matters.
-    pub async fn ask_upkeep(&self, seen: &mut Observation) {
-        let asked = self.sessions.iter().map(|(member, session)| async move { (member, session.upkeep().await) });
-        let answers = join_all(asked).await;
-        seen.upkeep = answers.into_iter().filter_map(|(member, upkeep)| Some((member.clone(), upkeep.ok()?))).collect();
     }
 
     /// The end of a member's log where PostgreSQL writes it to a file of its own; nothing where it does not, or where the
@@ -157,11 +160,11 @@ impl Asker {
         password: &str,
         session: Option<Session>,
         opening: Option<JoinHandle<Result<Tunnel, ApiFailure>>>,
-    ) -> Result<(Session, crate::set::observation::Server), Trouble> {
+    ) -> Result<(Session, Server, Option<Upkeep>), Trouble> {
         if let Some(session) = session
-            && let Ok(server) = session.probe().await
+            && let (Ok(server), upkeep) = self.questions(&session).await
         {
-            return Ok((session, server));
+            return Ok((session, server, upkeep));
         }
         let opened = match opening {
             Some(opening) => opening.await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel"))),
@@ -171,7 +174,14 @@ impl Asker {
             if failure.is_forbidden() { Trouble::Forbidden } else { Trouble::Silent(failure.message) }
         })?;
         let session = Session::open(stream, "postgres", password).await.map_err(Trouble::Silent)?;
-        let server = session.probe().await.map_err(Trouble::Silent)?;
-        Ok((session, server))
+        let (server, upkeep) = self.questions(&session).await;
+        Ok((session, server.map_err(Trouble::Silent)?, upkeep))
+    }
+
+    /// Sent at the same time: one way to the member and back. Upkeep that fails is left out, since the answer that matters
+    /// is there.
+    async fn questions(&self, session: &Session) -> (Result<Server, String>, Option<Upkeep>) {
+        let upkeep = async { if self.upkeep { session.upkeep().await.ok() } else { None } };
+        join!(session.probe(), upkeep)
     }
 }

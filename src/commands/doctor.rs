@@ -129,12 +129,15 @@ async fn with_set(
         look_from_members(cluster, &seen),
     );
     let secret = secret.ok().flatten();
+    seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
     seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
     let mut asker =
         Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     (seen.events, seen.nodes) = (events, nodes);
     status::read_last_words(cluster, &mut seen).await;
+    status::look_closer(cluster, &mut asker, &mut seen).await;
 
     let mut checks = Vec::new();
     let mut problems = Vec::new();

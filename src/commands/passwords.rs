@@ -7,18 +7,23 @@ use crate::manifests::{Names, Object, Passwords, passwords_secret};
 use crate::settings::{GivenPasswords, Password, Settings};
 
 /// The set's passwords, and the Secret to create where there is none yet. One that exists is never overwritten.
+/// `may_have_data` says whether there may be a database already, which would know only the old ones.
 ///
 /// # Errors
 /// The Secret cannot be read, is gone while its database is not, or holds other passwords than were given.
-pub async fn passwords(cluster: &Cluster, names: &Names, settings: &Settings) -> Outcome<(SetSecret, Option<Object>)> {
+pub async fn passwords(
+    cluster: &Cluster,
+    names: &Names,
+    settings: &Settings,
+    may_have_data: bool,
+) -> Outcome<(SetSecret, Option<Object>)> {
     let (namespace, secret) = (names.namespace(), names.passwords());
     let given = &settings.passwords;
     if let Some(existing) = SetSecret::read(cluster, namespace, &secret).await? {
         check_given(&existing, given, &secret, namespace)?;
         return Ok((existing, None));
     }
-    let known = state::read(cluster, names).await?;
-    if known.system_identifier.is_some() {
+    if may_have_data && state::read(cluster, names).await?.system_identifier.is_some() {
         return Err(Failure::refused(format!(
             "Secret {secret} in namespace {namespace} is gone, but the set has a database, which knows only the old passwords"
         ))

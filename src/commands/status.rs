@@ -60,6 +60,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
     seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
     seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
     asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
         let nodes = nodes_to_look_at(&seen);
@@ -68,13 +69,12 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
         read_last_words(cluster, &mut seen).await;
         look_closer(cluster, &mut asker, &mut seen).await;
     }
-    asker.ask_upkeep(&mut seen).await;
     compare_distance(&mut asker, &mut seen).await;
     Ok(judged(&seen))
 }
 
 /// What an unhealthy set leaves open: volumes, Services, members that are not ready yet, logs of those that run.
-async fn look_closer(cluster: &Cluster, asker: &mut Asker, seen: &mut Observation) {
+pub async fn look_closer(cluster: &Cluster, asker: &mut Asker, seen: &mut Observation) {
     let questions = everything(seen);
     let mut asked = members_to_ask(seen);
     let more = members(&questions);

@@ -11,7 +11,7 @@ use crate::commands::passwords::passwords;
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
 use crate::set::plan::Change;
-use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, ThisMachine, Timeout};
+use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, Storage, ThisMachine, Timeout};
 
 /// All that `up` needs to go ahead, and all that `diff` shows.
 pub struct Prepared {
@@ -62,7 +62,9 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     if wanted == Preflight::Check {
         app.ui.detail("preflight: version, namespace, storage and rights are fine");
     }
-    let passwords = async { passwords(&cluster, &names, &settings).await.map_err(Refusal::Failed) };
+    // Folders outlive every object; what a StorageClass provides is gone with its claims.
+    let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
+    let passwords = async { passwords(&cluster, &names, &settings, may_have_data).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;
