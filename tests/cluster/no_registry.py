@@ -3,7 +3,7 @@
 so that a wrong image name fails in a test as it does in the world, and no test leaves the machine.
 
 Of a name that begins with "denied/", or whose registry does, it says that credentials are missing; one that begins with
-"slow" is never answered. Usage: no_registry.py ADDRESS PORT [OWNER]"""
+"slow" is answered only after a minute. Usage: no_registry.py ADDRESS PORT [OWNER]"""
 
 import http.server
 import json
@@ -19,7 +19,7 @@ class NoRegistry(http.server.BaseHTTPRequestHandler):
         repository = url.path.removeprefix("/v2/")
         names = (registry, repository, repository.removeprefix("library/"))
         if any(name.startswith("slow") for name in names):
-            time.sleep(600)
+            time.sleep(60)
         if any(name.startswith("denied") for name in names):
             self.answer(403, "DENIED", "requested access to the resource is denied")
         else:
