@@ -109,16 +109,13 @@ impl Follower<'_> {
                 reporter.event(event, waited);
             }
             self.relabel(&step).await?;
-            if self.unstick
-                && let Verdict::Failed(found) = &step.verdict
-                && found.iter().any(|finding| finding.code == PINNED)
-                && unsticker.run(self.app, self.cluster, self.names, &seen).await?
-            {
-                continue;
-            }
+            let unsticks = self.unstick
+                && matches!(&step.verdict, Verdict::Failed(found) if found.iter().any(|finding| finding.code == PINNED))
+                && unsticker.run(self.app, self.cluster, self.names, &seen).await?;
             // What is known is old while the API server is away: only the deadline counts then.
             let goes_on = match step.verdict {
                 Verdict::Continue => true,
+                Verdict::Failed(_) if unsticks => true,
                 Verdict::Failed(_) | Verdict::Healthy => trouble.is_some(),
                 Verdict::TimedOut(_) => false,
             };

@@ -21,14 +21,14 @@ impl Unsticker {
         Self { done: BTreeSet::new() }
     }
 
-    /// Deletes what is pinned now; whether there was anything to delete.
+    /// Deletes what is pinned now, once; whether anything is pinned, be it that its deletion has not been seen yet.
     ///
     /// # Errors
     /// Nobody agreed to delete the primary's pod, or the API server refuses.
     pub async fn run(&mut self, app: &App, cluster: &Cluster, names: &Names, seen: &Observation) -> Outcome<bool> {
         let members = Members { cluster, namespace: names.namespace() };
-        let mut deleted = false;
-        for pod in pinned_pods(seen).iter().filter_map(|pod| seen.pod(pod)) {
+        let pinned = pinned_pods(seen);
+        for pod in pinned.iter().filter_map(|pod| seen.pod(pod)) {
             let name = pod.metadata.name.clone().unwrap_or_default();
             if !self.done.insert(pod.metadata.uid.clone().unwrap_or_else(|| name.clone())) {
                 continue;
@@ -38,9 +38,8 @@ impl Unsticker {
             }
             members.delete(pod).await?;
             app.ui.say(&format!("deleted Pod {name}, which was pinned to an older revision"));
-            deleted = true;
         }
-        Ok(deleted)
+        Ok(!pinned.is_empty())
     }
 }
 

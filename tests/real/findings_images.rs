@@ -33,7 +33,7 @@ fn an_image_that_is_missing_malformed_slow_or_no_postgresql() {
 
     let slow = Namespace::beside(&space, "slow");
     let command = ["up", "--replicas", "1", "--image", "slow.example.com/postgres:17"];
-    waits(&slow, &command, "12s", "PGS-IMAGE-PULLING", &["still being pulled", "crictl pull"]);
+    waits(&slow, &command, "25s", "PGS-IMAGE-PULLING", &["still being pulled", "crictl pull"]);
 }
 
 #[test]
