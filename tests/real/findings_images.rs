@@ -31,9 +31,13 @@ fn an_image_that_is_missing_malformed_slow_or_no_postgresql() {
         &["Not An Image", "not a valid image name"],
     );
 
+    // A registry that never answers: a pull like any other at first, and one that containerd gives up after 10 s.
     let slow = Namespace::beside(&space, "slow");
-    let command = ["up", "--replicas", "1", "--image", "slow.example.com/postgres:17"];
-    waits(&slow, &command, "25s", "PGS-IMAGE-PULLING", &["still being pulled", "crictl pull"]);
+    let directory = crate::harness::HostDirectory::new("slow");
+    let image = ["--replicas", "1", "--image", "slow.example.com/postgres:17"];
+    let command = [&["up", "--storage", "hostpath", "--host-path", directory.as_str()], &image[..]].concat();
+    waits(&slow, &command, "8s", "PGS-IMAGE-PULLING", &["still being pulled", "crictl pull"]);
+    fails(&slow, &["wait"], "PGS-IMAGE-UNREACHABLE", &["slow.example.com", "cannot be reached"]);
 }
 
 #[test]
