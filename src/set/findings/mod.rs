@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admission::refused;
 pub use catalogue::{Depth, Entry};
+pub(super) use images::newest_of_image;
 pub use revision::{PINNED, pinned_pods};
 pub use scheduling::unscheduled;
 
