@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::api::core::v1::Event;
 
 use super::bytes;
-use super::findings::clean;
+use super::findings::{clean, newest_of_image};
 use super::health::{Health, Unmet};
 use super::observation::{Observation, PodReading};
 
@@ -96,7 +96,7 @@ pub fn phase(seen: &Observation, health: &Health, member: &str) -> Phase {
 
 /// What a pod that has a node but no running container is doing.
 fn creating(seen: &Observation, member: &str, waiting: Option<&str>) -> String {
-    let newest = seen.events_of("Pod", member).filter_map(|event| event.reason.as_deref()).last();
+    let newest = newest_of_image(seen, member).and_then(|event| event.reason.as_deref());
     match (waiting, newest) {
         (Some("ContainerCreating") | None, Some("Pulling")) => "pulling the image".to_owned(),
         (Some("ContainerCreating" | "PodInitializing") | None, _) => "creating the container".to_owned(),

@@ -1,9 +1,9 @@
 //! The image cannot be had: no such image, a malformed name, a registry that refuses or does not answer.
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 
-use super::super::observation::PodReading;
+use super::super::observation::{Observation, PodReading};
 use super::revision::speaks;
 use super::{Asked, Depth, Entry, Finding, Severity, began, happened};
 
@@ -67,10 +67,18 @@ fn image(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     Some(finding.evidence(if evidence.is_empty() { reason } else { evidence }))
 }
 
+/// What the kubelet did last about the pod's image. Only its own events: others have finer times and may seem to be newer.
+pub(in crate::set) fn newest_of_image<'a>(seen: &'a Observation, pod: &'a str) -> Option<&'a Event> {
+    let steps = ["Pulling", "Pulled", "Failed", "BackOff", "Created"];
+    seen.events_of("Pod", pod)
+        .filter(|event| event.reason.as_deref().is_some_and(|reason| steps.contains(&reason)))
+        .last()
+}
+
 /// A pull takes minutes when the image is large or the registry slow, and says nothing until it ends.
 fn pulling(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let name = pod.metadata.name.as_deref()?;
-    let newest = asked.seen.events_of("Pod", name).last().filter(|event| event.reason.as_deref() == Some("Pulling"))?;
+    let newest = newest_of_image(asked.seen, name).filter(|event| event.reason.as_deref() == Some("Pulling"))?;
     let image = pod.spec.as_ref()?.containers.first()?.image.clone().unwrap_or_default();
     let summary = format!("image {image} is still being pulled");
     let finding = Finding::new("PGS-IMAGE-PULLING", Severity::Waiting, "Pod", name, summary)
@@ -183,7 +191,10 @@ mod tests {
         assert!(found("ContainerCreating", "").is_empty(), "its newest event is no pull");
         let creating = json!({"state": {"waiting": {"reason": "ContainerCreating"}}});
         let event = event("Pod", "pgset-0", "Pulling", "Pulling image \"docker.io/library/postgres:17\"");
-        let seen = seen(json!([pod("pgset-0", creating)]), json!([event]));
+        // The scheduler's times are finer: its event of the same second seems to be the newer one.
+        let scheduled = json!({"metadata": {}, "involvedObject": {"kind": "Pod", "name": "pgset-0"}, "reason": "Scheduled",
+            "eventTime": "2026-11-24T12:00:00.500000Z"});
+        let seen = seen(json!([pod("pgset-0", creating)]), json!([event, scheduled]));
         let found = findings(&Asked { seen: &seen, since: None });
         assert_eq!((found[0].code, found[0].severity), ("PGS-IMAGE-PULLING", Severity::Waiting));
         assert_eq!(found[0].normal_until, Some(noon() + PULLING_NORMAL));

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
+pub(super) use images::newest_of_image;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
 pub use scheduling::unscheduled;
