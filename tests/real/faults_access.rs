@@ -107,7 +107,7 @@ fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
 
 #[test]
 fn a_set_that_is_not_there_and_a_time_that_is_too_short() {
-    let space = Namespace::new("absent");
+    let space = Namespace::new("nowhere");
     for command in [&["wait"][..], &["status"], &["scale", "3"]] {
         let words = format!("there is no set orders in namespace {}", space.name);
         space.pgset(&[command, &["--name", "orders"]].concat()).expect(1).says(&[&words, "hint:", "pgset up"]);

@@ -34,8 +34,10 @@ fn an_image_that_is_missing_malformed_slow_or_no_postgresql() {
     // A registry that never answers: a pull like any other at first, and one that containerd gives up after 10 s.
     let slow = Namespace::beside(&space, "slow");
     let directory = crate::harness::HostDirectory::new("slow");
-    let image = ["--replicas", "1", "--image", "slow.example.com/postgres:17"];
-    let command = [&["up", "--storage", "hostpath", "--host-path", directory.as_str()], &image[..]].concat();
+    let up = ["up", "--storage", "hostpath", "--host-path", directory.as_str(), "--replicas", "1"];
+    // With its claim bound before, so that nothing but the image is waited for.
+    slow.pgset(&up).expect(0);
+    let command = [&up[..], &["--image", "slow.example.com/postgres:17"]].concat();
     waits(&slow, &command, "8s", "PGS-IMAGE-PULLING", &["still being pulled", "crictl pull"]);
     fails(&slow, &["wait"], "PGS-IMAGE-UNREACHABLE", &["slow.example.com", "cannot be reached"]);
 }
