@@ -198,7 +198,7 @@ fn is_stuck(seen: &Observation, claim: &PersistentVolumeClaim) -> bool {
 
 /// A pod that has a node but whose container is still being created, and not for want of its image.
 pub(super) fn is_mounting(seen: &Observation, pod: &Pod) -> bool {
-    let newest = seen.events_of("Pod", pod.metadata.name.as_deref().unwrap_or_default()).last();
+    let newest = findings::newest_of_image(seen, pod.metadata.name.as_deref().unwrap_or_default());
     if newest.and_then(|event| event.reason.as_deref()) == Some("Pulling") {
         return false;
     }
