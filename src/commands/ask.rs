@@ -33,12 +33,21 @@ pub struct Asker {
 /// The API server refuses or does not answer; that the passwords may not be read is noted in the observation.
 pub async fn ask_members(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcome {
     let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await;
-    let password = match secret {
+    let secret = match secret {
         Err(failure) if !failure.is_forbidden() => return Err(failure.into()),
-        secret => secret.ok().flatten().and_then(|secret| secret.get("superuser").map(str::to_owned)),
+        secret => secret.ok().flatten(),
     };
+    let password = superuser(secret.as_ref(), seen);
     Asker::new(cluster, names.namespace(), password).ask(members_to_ask(seen), seen).await;
     Ok(())
+}
+
+/// The superuser's password, where the Secret could be read and has one. What the Secret says beside that is noted in the
+/// observation: how old it is, and the words that nobody may be shown.
+pub fn superuser(secret: Option<&SetSecret>, seen: &mut Observation) -> Option<String> {
+    seen.secret_created = secret.and_then(|secret| secret.created);
+    seen.mask = secret.map(SetSecret::mask).unwrap_or_default();
+    secret.and_then(|secret| secret.get("superuser")).map(str::to_owned)
 }
 
 /// Writes everything PostgreSQL has changed in memory to disk, so that the shutdown after it is short.

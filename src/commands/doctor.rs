@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::ask::Asker;
+use super::ask::{Asker, superuser};
 use super::bundle::{self, Packed};
 use super::{status, up};
 use crate::cli::{DoctorArgs, ResultFormat, SettingsFlags};
@@ -128,11 +128,8 @@ async fn with_set(
         missing_rights(cluster, namespace, &needs),
         look_from_members(cluster, &seen),
     );
-    let secret = secret.ok().flatten();
-    seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
-    seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
-    let mut asker =
-        Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    let password = superuser(secret.ok().flatten().as_ref(), &mut seen);
+    let mut asker = Asker::new(cluster, namespace, password);
     asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     (seen.events, seen.nodes) = (events, nodes);

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use super::app::App;
-use super::ask::Asker;
+use super::ask::{Asker, superuser};
 use super::learn::{learn, members};
 use super::unstick::Unsticker;
 use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, look_at_nodes};
@@ -65,17 +65,11 @@ impl Follower<'_> {
         let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
         let secret = self.readable(secret)?;
-        let password = secret.as_ref().and_then(|secret| secret.get("superuser")).map(str::to_owned);
+        let mut seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+        let password = superuser(secret.as_ref(), &mut seen);
         let mut asker = Asker::new(self.cluster, namespace, password);
         let mut inquiry = Inquiry::default();
         let mut rollout = Rollout::new(self.since, self.timeout);
-        let mut seen = Observation {
-            name: set.to_owned(),
-            namespace: namespace.to_owned(),
-            mask: secret.as_ref().map(SetSecret::mask).unwrap_or_default(),
-            secret_created: secret.and_then(|secret| secret.created),
-            ..Observation::default()
-        };
         let mut trouble = None;
         let mut nodes_seen = self.since;
         let mut unsticker = Unsticker::new();

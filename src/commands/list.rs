@@ -5,7 +5,7 @@ use futures::stream;
 use jiff::Timestamp;
 
 use super::app::{App, patiently};
-use super::ask::Asker;
+use super::ask::{Asker, superuser};
 use crate::cli::{ListArgs, ListFormat};
 use crate::cluster::{Cluster, SetSecret, list};
 use crate::error::{Failure, Outcome};
@@ -65,7 +65,7 @@ async fn probe(cluster: &Cluster, mut seen: Observation) -> Observation {
     let names = Names::new(&name, &namespace);
     let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await.ok().flatten();
     seen.asking = Asking::Allowed;
-    let password = secret.and_then(|secret| secret.get("superuser").map(str::to_owned));
+    let password = superuser(secret.as_ref(), &mut seen);
     let mut asker = Asker::new(cluster, names.namespace(), password);
     asker.ask(members_to_ask(&seen), &mut seen).await;
     seen

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::app::App;
-use super::ask::Asker;
+use super::ask::{Asker, superuser};
 use super::learn::{learn, members};
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, look_at_nodes, sets_named};
@@ -56,10 +56,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
         return Err(no_such_set(app, cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
-    let secret = secret.ok().flatten();
-    seen.secret_created = secret.as_ref().and_then(|secret| secret.created);
-    seen.mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
-    asker.log_in_with(secret.as_ref().and_then(|secret| secret.get("superuser").map(str::to_owned)));
+    asker.log_in_with(superuser(secret.ok().flatten().as_ref(), &mut seen));
     asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
@@ -140,12 +137,10 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     let secret = names.passwords();
     let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));
     listed?;
-    let secret = secret.ok().flatten();
-    let mask = secret.as_ref().map(SetSecret::mask).unwrap_or_default();
-    let mut asker =
-        Asker::new(cluster, namespace, secret.and_then(|secret| secret.get("superuser").map(str::to_owned)));
-    let (name, namespace) = (names.set().to_owned(), namespace.to_owned());
-    let mut seen = Observation { name, namespace, mask, ..Observation::default() };
+    let mut seen =
+        Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    let password = superuser(secret.ok().flatten().as_ref(), &mut seen);
+    let mut asker = Asker::new(cluster, namespace, password);
     let mut inquiry = Inquiry::default();
     app.when_interrupted("", None);
     loop {
