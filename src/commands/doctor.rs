@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::ask::{Asker, superuser};
 use super::bundle::{self, Packed};
+use super::learn::read_all_last_words;
 use super::{status, up};
 use crate::cli::{DoctorArgs, ResultFormat, SettingsFlags};
 use crate::cluster::{
@@ -133,7 +134,7 @@ async fn with_set(
     asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     (seen.events, seen.nodes) = (events, nodes);
-    status::read_last_words(cluster, &mut seen).await;
+    read_all_last_words(cluster, &mut seen).await;
     status::look_closer(cluster, &mut asker, &mut seen).await;
 
     let mut checks = Vec::new();

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::{Asker, superuser};
-use super::learn::{learn, members};
+use super::learn::{learn, members, read_last_words};
 use super::unstick::Unsticker;
 use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, look_at_nodes};
 use crate::error::{Failure, Kind, Outcome};
@@ -86,7 +86,7 @@ impl Follower<'_> {
                 asked.retain(|member| seen.pod(member).is_some_and(|pod| !pod.is_terminating()));
                 asker.ask(asked, &mut seen).await;
                 forget_silence(&mut seen);
-                self.read_logs(&mut rollout, &mut seen).await;
+                read_last_words(self.cluster, rollout.logs_to_read(&seen), &mut seen).await;
                 // Not at the beginning: a good start has no need of it.
                 if Timestamp::now().duration_since(nodes_seen) >= NODES {
                     nodes_seen = Timestamp::now();
@@ -158,21 +158,6 @@ impl Follower<'_> {
                 Ok(None)
             }
             Err(failure) => Err(failure.into()),
-        }
-    }
-
-    async fn read_logs(&self, rollout: &mut Rollout, seen: &mut Observation) {
-        let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
-        for member in rollout.logs_to_read(seen) {
-            // A container that waits for its restart left its log as the previous one's only once it was restarted.
-            let ended =
-                seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
-            let words = match members.last_words(&member, !ended).await {
-                Ok(words) if !words.is_empty() => Ok(words),
-                _ => members.last_words(&member, ended).await,
-            };
-            // A log the node has forgotten is no reason to stop: the finding just has less evidence.
-            seen.logs.insert(member, words.unwrap_or_default());
         }
     }
 

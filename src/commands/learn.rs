@@ -4,6 +4,8 @@ use super::ask::Asker;
 use crate::cluster::{Cluster, Members, look_at_services, look_at_volumes};
 use crate::set::Observation;
 use crate::set::inquiry::Question;
+use crate::set::observation::PodReading;
+use crate::set::rollout::died_members;
 
 /// Carries out these questions, but for those to members, and notes what was learned. Whatever cannot be had is missing
 /// evidence and nothing worse.
@@ -22,6 +24,27 @@ pub async fn learn(cluster: &Cluster, asker: &Asker, questions: &[Question], see
             // Asked together with the others.
             Question::Member(_) => {}
         }
+    }
+}
+
+/// Reads the last words of every member that is dead now.
+pub async fn read_all_last_words(cluster: &Cluster, seen: &mut Observation) {
+    read_last_words(cluster, died_members(seen).into_iter().map(|(member, _)| member), seen).await;
+}
+
+/// Reads what these members' dead containers said last. A log the node has forgotten, or may not be read, is missing
+/// evidence and nothing worse.
+pub async fn read_last_words(cluster: &Cluster, dead: impl IntoIterator<Item = String>, seen: &mut Observation) {
+    let namespace = seen.namespace.clone();
+    let members = Members { cluster, namespace: &namespace };
+    for member in dead {
+        // A container that waits for its restart left its log as the previous one's only once it was restarted.
+        let ended = seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
+        let words = match members.last_words(&member, !ended).await {
+            Ok(words) if !words.is_empty() => Ok(words),
+            _ => members.last_words(&member, ended).await,
+        };
+        seen.logs.insert(member, words.unwrap_or_default());
     }
 }
 

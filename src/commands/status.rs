@@ -8,16 +8,15 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::{Asker, superuser};
-use super::learn::{learn, members};
+use super::learn::{learn, members, read_all_last_words};
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, Members, SetSecret, Watch, look, look_at_events, look_at_nodes, sets_named};
+use crate::cluster::{Cluster, SetSecret, Watch, look, look_at_events, look_at_nodes, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
 use crate::report::status::StatusView;
 use crate::set::inquiry::{Inquiry, everything, forget_silence};
-use crate::set::observation::PodReading;
-use crate::set::rollout::{died_members, members_to_ask, nodes_to_look_at};
+use crate::set::rollout::{members_to_ask, nodes_to_look_at};
 use crate::set::{Observation, findings, health::health};
 
 /// How often a live view asks PostgreSQL again: positions move without any change the API server would tell of.
@@ -63,7 +62,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
         let nodes = nodes_to_look_at(&seen);
         let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), look_at_nodes(cluster, nodes));
         (seen.events, seen.nodes) = (events, nodes);
-        read_last_words(cluster, &mut seen).await;
+        read_all_last_words(cluster, &mut seen).await;
         look_closer(cluster, &mut asker, &mut seen).await;
     }
     compare_distance(&mut asker, &mut seen).await;
@@ -100,16 +99,6 @@ async fn compare_distance(asker: &mut Asker, seen: &mut Observation) {
 
 fn judged(seen: &Observation) -> StatusView {
     StatusView::new(seen, &health(seen), findings::diagnose(seen, None))
-}
-
-pub async fn read_last_words(cluster: &Cluster, seen: &mut Observation) {
-    let namespace = seen.namespace.clone();
-    let members = Members { cluster, namespace: &namespace };
-    for (member, _) in died_members(seen) {
-        let ended = seen.pod(&member).and_then(|pod| pod.container()?.state.as_ref()?.terminated.as_ref()).is_some();
-        // A log the node has forgotten, or may not be read, is missing evidence and nothing worse.
-        seen.logs.insert(member.clone(), members.last_words(&member, !ended).await.unwrap_or_default());
-    }
 }
 
 fn shown(app: &App, view: &StatusView, format: StatusFormat) -> Outcome<String> {
@@ -151,7 +140,7 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         }
         let questions = inquiry.next(&mut seen, Timestamp::now());
         asker.ask(members_to_ask(&seen), &mut seen).await;
-        read_last_words(cluster, &mut seen).await;
+        read_all_last_words(cluster, &mut seen).await;
         learn(cluster, &asker, &questions, &mut seen).await;
         let view = judged(&seen);
         app.ui.screen(&shown(app, &view, format)?)?;
