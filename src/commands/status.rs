@@ -6,7 +6,7 @@ use futures::join;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::app::App;
+use super::app::{App, patiently};
 use super::ask::{Asker, superuser};
 use super::learn::{learn, members, read_all_last_words};
 use crate::cli::{StatusArgs, StatusFormat};
@@ -25,9 +25,6 @@ const LIVE: Duration = Duration::from_secs(1);
 /// A replica that is behind is looked at again after this long, to see whether it catches up.
 const TREND: Duration = Duration::from_millis(700);
 
-/// No part of a look takes longer on a cluster that works.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Shows the set.
 ///
 /// # Errors
@@ -38,8 +35,7 @@ pub async fn run(app: &App, args: StatusArgs) -> Outcome {
     if args.watch {
         return watch(app, &cluster, &names, args.output).await;
     }
-    let unanswered = |_| Failure::new(Kind::TimedOut, format!("the API server {} does not answer", cluster.server));
-    let view = tokio::time::timeout(PATIENCE, once(app, &cluster, &names)).await.map_err(unanswered)??;
+    let view = patiently(&cluster, once(app, &cluster, &names)).await??;
     app.ui.data(&shown(app, &view, args.output)?)?;
     verdict(&view)
 }
