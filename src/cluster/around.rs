@@ -5,12 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::Api;
-use kube::api::{AttachParams, ListParams, PostParams};
+use kube::api::{ListParams, PostParams};
 use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
 
-use super::{ApiFailure, Cluster};
-use crate::set::observation::{CONTAINER, Inside};
+use super::{ApiFailure, Cluster, Exec};
+use crate::set::observation::Inside;
 use crate::set::rollout::Nodes;
 
 /// A cluster of more nodes is not judged by looking at each.
@@ -59,23 +58,13 @@ pub async fn all_nodes(cluster: &Cluster) -> Result<Vec<Node>, ApiFailure> {
 /// # Errors
 /// The API server refuses, or the look does not end.
 pub async fn look_inside(cluster: &Cluster, namespace: &str, member: &str) -> Result<Inside, ApiFailure> {
-    let what = || format!("failed to look from inside Pod {member} in namespace {namespace}");
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let params = AttachParams::default().container(CONTAINER).stderr(false);
-    let look = async {
-        let mut attached = pods.exec(member, ["/bin/sh", "-c", LOOK], &params).await?;
-        let mut text = String::new();
-        if let Some(mut out) = attached.stdout() {
-            // What cannot be read is not known; that is what the caller is told then.
-            let _ = out.read_to_string(&mut text).await;
-        }
-        Ok::<String, kube::Error>(text)
-    };
-    match tokio::time::timeout(PATIENCE, look).await {
-        Ok(Ok(text)) => Ok(read(&text)),
-        Ok(Err(error)) => Err(ApiFailure::new(what(), &error)),
+    let command = ["/bin/sh", "-c", LOOK].map(str::to_owned).to_vec();
+    let look = Exec { cluster, namespace, member, command, stdin: false, terminal: false };
+    match tokio::time::timeout(PATIENCE, look.output()).await {
+        // What it did not come to say is not known; that is what the caller is told then.
+        Ok(written) => Ok(read(&written?.stdout)),
         Err(_) => Err(ApiFailure {
-            what: what(),
+            what: format!("failed to look from inside Pod {member} in namespace {namespace}"),
             code: None,
             reason: String::new(),
             message: format!("no answer within {} s", PATIENCE.as_secs()),
