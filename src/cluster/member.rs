@@ -92,6 +92,6 @@ impl Members<'_> {
 }
 
 /// Not the manager of what is applied: that one must not come to own what others may change as well.
-fn manager() -> PatchParams {
+pub(super) fn manager() -> PatchParams {
     PatchParams { field_manager: Some("pgset-live".to_owned()), ..PatchParams::default() }
 }

@@ -3,9 +3,10 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch};
 use serde_json::json;
 
+use super::member::manager;
 use super::{ApiFailure, Cluster};
 
 /// The StorageClasses of a cluster.
@@ -72,9 +73,7 @@ pub async fn claims_of(
 pub async fn grow_claim(cluster: &Cluster, namespace: &str, claim: &str, size: &str) -> Result<(), ApiFailure> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), namespace);
     let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
-    // Not the manager of what is applied: the claims are the StatefulSet controller's.
-    let params = PatchParams { field_manager: Some("pgset-live".to_owned()), ..PatchParams::default() };
     let what = || format!("failed to enlarge PersistentVolumeClaim {claim} in namespace {namespace}");
-    let patched = claims.patch(claim, &params, &Patch::Merge(&patch)).await;
+    let patched = claims.patch(claim, &manager(), &Patch::Merge(&patch)).await;
     patched.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
 }
