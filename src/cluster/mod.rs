@@ -40,5 +40,5 @@ pub use names::{members_of, namespaces, sets_in};
 pub use preflight::{Need, Problem, missing_rights, preflight};
 pub use secret::SetSecret;
 pub use storage::{Classes, claims_of, grow_claim};
-pub use tunnel::{Tunnel, tunnel};
+pub use tunnel::{Tunnel, TunnelAhead, tunnel};
 pub use watch::Watch;

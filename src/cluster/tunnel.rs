@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::core::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::{ApiFailure, Cluster};
@@ -38,6 +39,33 @@ pub async fn tunnel(cluster: &Cluster, namespace: &str, member: &str) -> Result<
     let request = request.map_err(|error| failed(&kube::Error::BuildRequest(error)))?;
     let connection = cluster.client.connect(request).await.map_err(|error| failed(&error))?;
     Ok(Tunnel::over(connection.into_stream()))
+}
+
+/// A tunnel opened before it is known whether it is needed: the way through the API server and the kubelet takes longer
+/// than anything else. Given up when dropped.
+pub struct TunnelAhead(JoinHandle<Result<Tunnel, ApiFailure>>);
+
+impl TunnelAhead {
+    /// Begins to open a stream to the member's port 5432.
+    #[must_use]
+    pub fn begin(cluster: &Cluster, namespace: &str, member: &str) -> Self {
+        let (cluster, namespace, member) = (cluster.clone(), namespace.to_owned(), member.to_owned());
+        Self(tokio::spawn(async move { tunnel(&cluster, &namespace, &member).await }))
+    }
+
+    /// The stream, once it is there.
+    ///
+    /// # Errors
+    /// As of [`tunnel`].
+    pub async fn opened(mut self) -> Result<Tunnel, ApiFailure> {
+        (&mut self.0).await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel")))
+    }
+}
+
+impl Drop for TunnelAhead {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Messages both ways.

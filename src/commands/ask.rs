@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::join;
-use tokio::task::JoinHandle;
 
-use crate::cluster::{ApiFailure, Cluster, SetSecret, Tunnel, tunnel};
+use crate::cluster::{Cluster, SetSecret, TunnelAhead, tunnel};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::postgres::Session;
@@ -24,7 +23,7 @@ pub struct Asker {
     /// Ask for upkeep as well: what only somebody who looks after the set wants to know.
     upkeep: bool,
     /// Tunnels opened ahead, before it was known whether they are needed.
-    ahead: HashMap<String, JoinHandle<Result<Tunnel, ApiFailure>>>,
+    ahead: HashMap<String, TunnelAhead>,
 }
 
 /// Asks every member that can answer once.
@@ -87,13 +86,11 @@ impl Asker {
         }
     }
 
-    /// Opens tunnels to members that probably exist, while the rest is still being looked up: the way through the API
-    /// server and the kubelet takes longer than anything else of a status. A member that is not there costs one answer.
+    /// Opens tunnels to members that probably exist, while the rest is still being looked up. A member that is not there
+    /// costs one answer.
     pub fn open_ahead(&mut self, members: impl IntoIterator<Item = String>) {
         for member in members {
-            let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
-            let pod = member.clone();
-            let opening = tokio::spawn(async move { tunnel(&cluster, &namespace, &pod).await });
+            let opening = TunnelAhead::begin(&self.cluster, &self.namespace, &member);
             self.ahead.insert(member, opening);
         }
     }
@@ -168,7 +165,7 @@ impl Asker {
         member: &str,
         password: &str,
         session: Option<Session>,
-        opening: Option<JoinHandle<Result<Tunnel, ApiFailure>>>,
+        opening: Option<TunnelAhead>,
     ) -> Result<(Session, Server, Option<Upkeep>), Trouble> {
         if let Some(session) = session
             && let (Ok(server), upkeep) = self.questions(&session).await
@@ -176,7 +173,7 @@ impl Asker {
             return Ok((session, server, upkeep));
         }
         let opened = match opening {
-            Some(opening) => opening.await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel"))),
+            Some(opening) => opening.opened().await,
             None => tunnel(&self.cluster, &self.namespace, member).await,
         };
         let stream = opened.map_err(|failure| {

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::cluster::{ApiFailure, Cluster, Leads, Tunnel, tunnel};
+use crate::cluster::{Cluster, Leads, Tunnel, TunnelAhead, tunnel};
 use crate::postgres::wire::{self, Answer, CANNOT_CONNECT_NOW, Opening};
 use crate::report::Ui;
 
@@ -50,30 +49,22 @@ pub enum Choice {
     Member(String),
 }
 
-/// A tunnel opened before it was known whether it is needed: the way through the API server and the kubelet takes longer
-/// than anything else.
+/// A tunnel that is being opened to the member that is probably the right one.
 #[derive(Default)]
-pub struct Ahead(Mutex<Option<(String, Opened)>>);
-
-type Opened = JoinHandle<Result<Tunnel, ApiFailure>>;
+pub struct Ahead(Mutex<Option<(String, TunnelAhead)>>);
 
 impl Ahead {
-    /// Opens a tunnel to the member that is probably the right one.
+    /// Begins to open it.
     #[must_use]
     pub fn to(cluster: &Cluster, namespace: &str, member: String) -> Self {
-        let (cluster, namespace, pod) = (cluster.clone(), namespace.to_owned(), member.clone());
-        let opening = tokio::spawn(async move { tunnel(&cluster, &namespace, &pod).await });
+        let opening = TunnelAhead::begin(cluster, namespace, &member);
         Self(Mutex::new(Some((member, opening))))
     }
 
-    /// The tunnel, if it leads there; one that leads elsewhere is closed.
-    fn take(&self, member: &str) -> Option<Opened> {
+    /// The tunnel, if it leads there; one that leads elsewhere is given up.
+    fn take(&self, member: &str) -> Option<TunnelAhead> {
         let (there, opening) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        if there == member {
-            return Some(opening);
-        }
-        opening.abort();
-        None
+        (there == member).then_some(opening)
     }
 }
 
@@ -187,7 +178,7 @@ impl Forwarder {
 
     async fn attempt(&self, member: &str, packet: &[u8], expects_answer: bool) -> Result<(Tunnel, Vec<u8>), Trouble> {
         let opened = match self.ahead.take(member) {
-            Some(opening) => opening.await.unwrap_or_else(|_| Err(ApiFailure::interrupted("the tunnel"))),
+            Some(opening) => opening.opened().await,
             None => tunnel(&self.cluster, &self.namespace, member).await,
         };
         let mut server = opened.map_err(|failure| {
