@@ -23,7 +23,7 @@ use crate::manifests::{Context, Manifests, Names, ObjectKind, Templates, render}
 use crate::report::status::{StatusView, finding_text};
 use crate::report::{Paint, document};
 use crate::set::findings::{self, Finding};
-use crate::set::observation::PodReading;
+use crate::set::observation::{PodReading, condition};
 use crate::set::rollout::{Nodes, members_to_ask};
 use crate::set::{Observation, Severity, health::health};
 
@@ -299,10 +299,7 @@ async fn admitted(cluster: &Cluster, namespace: &str, manifests: &Manifests) -> 
 }
 
 fn usable(nodes: &[Node]) -> usize {
-    let is_ready = |node: &&Node| {
-        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-    };
+    let is_ready = |node: &&Node| condition(node, "Ready").is_some_and(|ready| ready.status == "True");
     let is_open = |node: &&Node| !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
     nodes.iter().filter(is_ready).filter(is_open).count()
 }

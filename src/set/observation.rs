@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Node, NodeCondition, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde::{Deserialize, Serialize};
@@ -343,6 +343,12 @@ impl PodReading for Pod {
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {
         self.status.as_ref()?.container_statuses.as_ref()?.iter().find(|container| container.name == CONTAINER)
     }
+}
+
+/// One of a node's conditions, such as `Ready`.
+#[must_use]
+pub fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
+    node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
 /// The PostgreSQL container's name, as in the seed.

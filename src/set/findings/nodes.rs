@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 
-use super::super::observation::PodReading;
+use super::super::observation::{PodReading, condition};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// A kubelet that restarts is away for less.
@@ -60,10 +60,6 @@ fn pressure(node: &Node) -> Option<Finding> {
             .evidence(condition.message.as_deref().unwrap_or_default())
             .fix(format!("free {what} on the node: kubectl describe node {name}")),
     )
-}
-
-pub(super) fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
 fn since(condition: &NodeCondition) -> Option<jiff::Timestamp> {

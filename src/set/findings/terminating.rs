@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::super::observation::PodReading;
-use super::nodes::{condition, out_of_service};
+use super::super::observation::{PodReading, condition};
+use super::nodes::out_of_service;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// How long after the end of its grace period a pod may still be there: its node reports the end when it gets to it.
