@@ -25,6 +25,7 @@ command -v cargo >/dev/null || { echo "there is no cargo: install Rust from http
 need shellcheck shellcheck
 need python3 python3
 need psql postgresql-client
+need openssl openssl
 
 step "formatting"
 cargo fmt --check

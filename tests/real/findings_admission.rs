@@ -97,6 +97,23 @@ fn openssl(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Has the authority in `folder` (ca.crt, ca.key) sign a new key NAME.key as NAME.crt, valid between these two times.
+fn certificate(folder: &Path, name: &str, subject: &str, from: &str, until: &str) {
+    let file = |kind: &str| format!("{name}.{kind}");
+    let request = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let files = ["-keyout", &file("key"), "-subj", subject, "-out", &file("csr")];
+    openssl(folder, &[&request[..], &files].concat());
+    fs::write(folder.join("index"), "").unwrap();
+    fs::write(folder.join("serial"), "01\n").unwrap();
+    let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n\
+        copy_extensions=copy\nx509_extensions=e\n[e]\nbasicConstraints=CA:FALSE\n[p]\ncommonName=supplied\n\
+        organizationName=optional\n";
+    fs::write(folder.join("ca.conf"), config).unwrap();
+    let sign = ["ca", "-batch", "-config", "ca.conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-notext"];
+    let files = ["-in", &file("csr"), "-out", &file("crt"), "-startdate", from, "-enddate", until];
+    openssl(folder, &[&sign[..], &files].concat());
+}
+
 /// A TLS server on this machine whose certificate is valid between these two times.
 struct Server {
     child: Child,
@@ -105,56 +122,13 @@ struct Server {
 
 impl Server {
     fn new(folder: &Path, from: &str, until: &str) -> Self {
-        let certificate = format!("{from}.crt");
-        openssl(
-            folder,
-            &[
-                "req",
-                "-new",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-keyout",
-                "server.key",
-                "-subj",
-                "/CN=x",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-out",
-                "server.csr",
-            ],
-        );
-        fs::write(folder.join("index"), "").unwrap();
-        fs::write(folder.join("serial"), "01\n").unwrap();
-        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copy\nx509_extensions=e\n[e]\nbasicConstraints=CA:FALSE\n[p]\ncommonName=supplied\n";
-        fs::write(folder.join("ca.conf"), config).unwrap();
-        openssl(
-            folder,
-            &[
-                "ca",
-                "-batch",
-                "-config",
-                "ca.conf",
-                "-in",
-                "server.csr",
-                "-cert",
-                "ca.crt",
-                "-keyfile",
-                "ca.key",
-                "-startdate",
-                from,
-                "-enddate",
-                until,
-                "-out",
-                &certificate,
-                "-notext",
-            ],
-        );
+        certificate(folder, from, "/CN=x", from, until);
+        let [certificate, key] = ["crt", "key"].map(|kind| format!("{from}.{kind}"));
         // A port that was free a moment ago.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let child = Command::new("openssl")
-            .args(["s_server", "-quiet", "-accept", &address, "-cert", &certificate, "-key", "server.key"])
+            .args(["s_server", "-quiet", "-accept", &address, "-cert", &certificate, "-key", &key])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -217,48 +191,7 @@ fn credentials_that_have_expired() {
     for file in ["ca.crt", "ca.key"] {
         fs::copy(authority.join(file), here.join(file)).unwrap();
     }
-    openssl(
-        here,
-        &[
-            "req",
-            "-new",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "guest.key",
-            "-subj",
-            "/O=system:masters/CN=guest",
-            "-out",
-            "guest.csr",
-        ],
-    );
-    fs::write(here.join("index"), "").unwrap();
-    fs::write(here.join("serial"), "01\n").unwrap();
-    let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n[e]\nbasicConstraints=CA:FALSE\n[p]\ncommonName=supplied\norganizationName=optional\n";
-    fs::write(here.join("ca.conf"), config).unwrap();
-    openssl(
-        here,
-        &[
-            "ca",
-            "-batch",
-            "-config",
-            "ca.conf",
-            "-in",
-            "guest.csr",
-            "-cert",
-            "ca.crt",
-            "-keyfile",
-            "ca.key",
-            "-startdate",
-            "200101000000Z",
-            "-enddate",
-            "210101000000Z",
-            "-out",
-            "guest.crt",
-            "-notext",
-        ],
-    );
+    certificate(here, "guest", "/O=system:masters/CN=guest", "200101000000Z", "210101000000Z");
     let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
     let user = format!("{{client-certificate: '{0}/guest.crt', client-key: '{0}/guest.key'}}", here.display());
     let file = kubeconfig(&folder, &real, here.join("ca.crt").to_str().unwrap(), &user);
