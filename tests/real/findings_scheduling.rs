@@ -78,17 +78,25 @@ fn nodes_that_are_tainted_cordoned_short_of_disk_or_gone() {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
-    let waits_with = |folder: &HostDirectory, time: &str, code: &str, words: &[&str]| {
+    // The volume controller binds at once or only when it looks again, 15 s later: until then the scheduler says nothing of
+    // nodes.
+    let waits_with = |folder: &HostDirectory, code: &str, words: &[&str]| {
         let command = up(folder);
-        waits(&space, &command.iter().map(String::as_str).collect::<Vec<_>>(), time, code, words)
+        let command: Vec<&str> = command.iter().map(String::as_str).chain(["--timeout", "1s"]).collect();
+        space.pgset(&command).expect(4);
+        wait_for("the claim to be bound", || {
+            let phase = space.kubectl(&["get", "pvc", "pgset-pvc", "-o=jsonpath={.status.phase}"]);
+            (phase == "Bound").then_some(())
+        });
+        waits(&space, &["wait"], "5s", code, words)
     };
-    waits_with(&folder, "5s", "PGS-TAINTED", &["does not tolerate: paper", "kubectl taint"]);
+    waits_with(&folder, "PGS-TAINTED", &["does not tolerate: paper", "kubectl taint"]);
 
     // From here on the pod tolerates the taint; the old one has no node and would stay (kubernetes#67250).
     let tolerant = templates(&space, "tolerant", "statefulset.yaml", &[(POD, &node.placement())]);
     crate::harness::kubectl(&["cordon", &node.name]);
     space.pgset(&["down", "--yes"]).expect(0);
-    waits_with(&tolerant, "5s", "PGS-CORDONED", &["cordoned", "kubectl uncordon"]);
+    waits_with(&tolerant, "PGS-CORDONED", &["cordoned", "kubectl uncordon"]);
     // A pod that the node took would never end, since no kubelet runs it: so it goes before the node is open again.
     space.pgset(&["down", "--yes"]).expect(0);
 
@@ -98,7 +106,7 @@ fn nodes_that_are_tainted_cordoned_short_of_disk_or_gone() {
         taints.contains("disk-pressure").then_some(())
     });
     crate::harness::kubectl(&["uncordon", &node.name]);
-    waits_with(&tolerant, "5s", "PGS-NODE-PRESSURE", &["disk space", "describe nodes"]);
+    waits_with(&tolerant, "PGS-NODE-PRESSURE", &["disk space", "describe nodes"]);
     node.set("Ready", "True");
 
     // It takes the pod, and then nothing is heard of it any more.

@@ -229,7 +229,7 @@ fn unbound(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, message
     let nearest_name = nearest.metadata.name.as_deref().unwrap_or("?");
     let why = lacks(&nearest).join("; ");
     let (summary, grace) = if why.is_empty() {
-        (format!("{no_volume}, although {nearest_name} seems to"), VOLUME_GRACE)
+        (format!("the claim is not bound yet, although PersistentVolume {nearest_name} seems to fit"), VOLUME_GRACE)
     } else {
         (format!("{no_volume}; the nearest, {nearest_name}: {why}"), BINDING_GRACE)
     };
