@@ -295,6 +295,7 @@ pub fn relabel(seen: &Observation) -> Vec<Relabel> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::discovery::v1::EndpointConditions;
     use serde_json::{Value, json};
 
     use super::super::observation::{Answer, CloneProgress, Server, Standby, WalReceiver};
@@ -374,7 +375,7 @@ mod tests {
     #[test]
     fn each_thing_that_health_needs_keeps_the_wait_going() {
         type Break = fn(&mut Observation);
-        let breaks: [(&str, Break); 12] = [
+        let breaks: [(&str, Break); 13] = [
             ("no StatefulSet", |seen| seen.stateful_set = None),
             ("not yet seen", |seen| seen.stateful_set.as_mut().unwrap().metadata.generation = Some(2)),
             ("pgset-1 does not exist yet", |seen| drop(seen.pods.pop())),
@@ -392,6 +393,12 @@ mod tests {
             ("on timeline 2, the primary on 1", |seen| change(seen, |server| server.timeline = 2)),
             ("holds another database", |seen| change(seen, |server| server.system_identifier = "9".to_owned())),
             ("pgset-replica leads to nobody, not to pgset-1", |seen| drop(seen.endpoint_slices.pop())),
+            ("pgset-replica leads to pgset-0, pgset-1, not to pgset-1", |seen| {
+                // Not ready yet as the endpoint controller saw it, and so about to become ready there.
+                let mut stale = seen.endpoint_slices[0].endpoints.clone().unwrap();
+                stale[0].conditions = Some(EndpointConditions { ready: Some(false), ..EndpointConditions::default() });
+                seen.endpoint_slices[1].endpoints.as_mut().unwrap().extend(stale);
+            }),
         ];
         for (words, break_it) in breaks {
             let mut broken = seen(true);
