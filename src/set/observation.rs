@@ -304,6 +304,8 @@ pub trait PodReading {
     fn claims(&self) -> Vec<&str>;
     /// The node it was given to.
     fn node(&self) -> Option<&str>;
+    /// When it was given to that node.
+    fn scheduled_at(&self) -> Option<Timestamp>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
 }
 
@@ -341,6 +343,12 @@ impl PodReading for Pod {
 
     fn node(&self) -> Option<&str> {
         self.spec.as_ref()?.node_name.as_deref()
+    }
+
+    fn scheduled_at(&self) -> Option<Timestamp> {
+        let conditions = self.status.as_ref()?.conditions.as_ref()?;
+        let scheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True")?;
+        scheduled.last_transition_time.as_ref().map(|time| time.0)
     }
 
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {

@@ -73,7 +73,14 @@ class Bench:
         return name
 
     def drop(self, name):
+        """Until nothing of it is left to disturb the next run: its volumes go after the namespace."""
         quiet(self.kubectl, "delete", "namespace", name, "--wait=true")
+        claims = "jsonpath={.items[*].spec.claimRef.namespace}"
+        for _ in range(300):
+            if name not in quiet(self.kubectl, "get", "persistentvolumes", "-o", claims).split():
+                return
+            time.sleep(0.2)
+        raise SystemExit(f"volumes of namespace {name} stay")
 
     def manifests(self, name, folder):
         """What the peers apply: the rendered set and the Secret its header tells of."""
@@ -209,7 +216,8 @@ def main():
 
     figures = {tool: [] for tool in tools}
     for number in range(chosen.rounds):
-        for tool in tools:
+        # Each tool comes first, second and last in turn.
+        for tool in tools[number % len(tools):] + tools[: number % len(tools)]:
             figures[tool].append(bench.round(tool))
             print(f"round {number + 1} {tool}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures[tool][-1].items()), flush=True)
     status = bench.status(chosen.status_rounds)
