@@ -152,6 +152,8 @@ mod tests {
         timeout                     10m                                             default
         image                       crunchydata/crunchy-postgres:centos7-9.6-1.2.7  CCP_IMAGE_TAG
         flavor                      crunchy                                         default: from the image's name
+        crunchy-version             1.2.7                                           default: from the image's tag
+        role-by                     image                                           default: the image's PG_MODE=set
         replicas                    3                                               --replicas
         storage                     nfs                                             default: as in the 2017 example, because of CCP_IMAGE_TAG
         nfs-path                    /nfsfileshare                                   default: as in the 2017 example

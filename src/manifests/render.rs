@@ -12,7 +12,8 @@ use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Object, ObjectKind};
 use crate::settings::{
-    ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage, USER_FOLDER,
+    ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage,
+    USER_FOLDER,
 };
 
 /// What the objects depend on beside the settings.

@@ -41,7 +41,7 @@ fn of_member(asked: &Asked<'_>, pod: &Pod) -> Vec<Finding> {
         [one] => seen.server(one).map(|server| (one, server)),
         _ => None,
     };
-    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(|r| r.status == "streaming");
+    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(|receiver| receiver.streams());
     if let Some((server, (primary_name, primary))) = server.zip(primary) {
         if let Some(finding) = limits(asked, member, server, primary_name, primary, streams) {
             return vec![finding];
@@ -303,15 +303,15 @@ pub fn far_behind(seen: &Observation) -> Vec<(String, u64)> {
     let Some(primary) = seen.server(primary) else { return Vec::new() };
     let replicas = seen.answers.iter().filter_map(|(member, answer)| {
         let server = answer.server().filter(|server| server.in_recovery && !server.replay_paused)?;
-        far(member, server, primary).map(|(behind, _)| (member.clone(), behind))
+        far(seen, member, server, primary).map(|(behind, _)| (member.clone(), behind))
     });
     replicas.collect()
 }
 
 /// Bytes, and milliseconds where they are known, by which a replica is behind, if that is far.
-fn far(member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u64>)> {
+fn far(seen: &Observation, member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u64>)> {
     let behind = primary.lsn.bytes_since(server.lsn);
-    let row = primary.standbys.iter().find(|row| row.application_name == member);
+    let row = seen.standby(primary, member);
     let late = row.and_then(|row| row.replay_lag_ms).or(server.replay_age_ms).filter(|_| behind > 0);
     (behind >= FAR_BYTES || late.is_some_and(|ms| ms >= FAR_MS)).then_some((behind, late))
 }
@@ -319,7 +319,7 @@ fn far(member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u
 /// A replica that streams, but so far behind that reads from it are old. Told where a set is looked at, not during a wait:
 /// a member that has just joined catches up.
 fn distance(asked: &Asked<'_>, member: &str, server: &Server, primary_name: &str, primary: &Server) -> Option<Finding> {
-    let (behind, late) = far(member, server, primary).filter(|_| asked.since.is_none())?;
+    let (behind, late) = far(asked.seen, member, server, primary).filter(|_| asked.since.is_none())?;
     let time = late.map_or_else(String::new, |ms| format!(", {} s", ms / 1000));
     let trend = asked.seen.behind_before.get(member).map(|before| trend(*before, behind));
     let trend = trend.map_or_else(String::new, |words| format!(", and {words}"));
