@@ -182,8 +182,6 @@ struct CrunchyValues {
     superuser_folder: &'static str,
     replication_folder: &'static str,
     programs: &'static str,
-    readiness: String,
-    liveness: String,
     mode_variable: bool,
     /// Whether the image calls the Kubernetes API.
     labels_pods: bool,
@@ -219,8 +217,6 @@ impl CrunchyValues {
             superuser_folder: SUPERUSER_FOLDER,
             replication_folder: words.secret_folder(),
             programs: contract.programs,
-            readiness: format!("{}/readiness.sh", contract.programs),
-            liveness: format!("{}/liveness.sh", contract.programs),
             mode_variable: contract.mode_variable,
             labels_pods: crunchy.labels_pods(),
             modern: contract.restricted(role_by),
