@@ -167,6 +167,28 @@ fn shells_complete_commands_flags_and_values() {
     );
 }
 
+/// The shells themselves, as far as they go without a terminal: what zsh would show is printed instead.
+#[test]
+fn zsh_and_fish_complete_a_line() {
+    let here = folder();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pgset"), here.path().join("pgset")).unwrap();
+    let path = format!("{}:{}", here.path().display(), std::env::var("PATH").unwrap());
+    let fish = r#"source (pgset completions fish | psub); complete -C "pgset sta""#;
+    let zsh = r#"autoload -U compinit; compinit -D -u; source <(pgset completions zsh)
+        _describe() { eval "print -rl -- \"\${${3}[@]}\"" }
+        words=(pgset sta); CURRENT=2; ${_comps[pgset]}"#;
+    for (shell, arguments, between) in
+        [("fish", &["--no-config", "-c", fish][..], '\t'), ("zsh", &["-f", "-c", zsh], ':')]
+    {
+        let mut shell_command = Command::new(shell);
+        shell_command.args(arguments).env_clear().env("PATH", &path).env("HOME", here.path());
+        let output = shell_command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{shell}: {error}"));
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words: Vec<&str> = told.lines().filter_map(|line| line.split(between).next()).collect();
+        assert_eq!(words, ["status", "start"], "{shell}: {told}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     let here = folder();

@@ -1,6 +1,7 @@
 //! Diagnoses of observations from elsewhere: what this machine's own cluster cannot be made to do.
 //!
-//! `tests/fixtures/` holds one observation a file. Those of NFS have the words of a real kernel client (Linux, NFS 4.1,
+//! `tests/fixtures/` holds one observation a file. Those under `recorded/` are whole, as `pgset doctor --bundle` wrote them on
+//! a real cluster, and show what `status` makes of them. Those of NFS have the words of a real kernel client (Linux, NFS 4.1,
 //! against nfs-ganesha) in the kubelet's events and the start script's last sentence; the objects around them are cut down
 //! to what a diagnosis reads.
 
@@ -8,20 +9,40 @@
 
 use std::path::Path;
 
+use pgset::report::status::StatusView;
+use pgset::report::{ColorChoice, Ui, UiOptions, document};
 use pgset::set::findings::diagnose;
+use pgset::set::health::health;
 use pgset::set::{Finding, Observation, Severity};
 
-fn found(name: &str) -> Finding {
+fn observation(name: &str) -> Observation {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.json"));
-    let seen: Observation = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    diagnose(&seen, None).remove(0)
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn found(name: &str) -> Finding {
+    diagnose(&observation(name), None).remove(0)
+}
+
+/// What a person and a machine are shown: the tables, the wide ones, and the versioned view.
+#[test]
+fn the_status_of_recorded_sets() {
+    let ui = Ui::resolve(UiOptions { color: ColorChoice::Never, ..UiOptions::default() });
+    for name in ["healthy", "image", "refused"] {
+        let seen = observation(&format!("recorded/{name}"));
+        let view = StatusView::new(&seen, &health(&seen), diagnose(&seen, None));
+        let at = seen.at.unwrap();
+        let (table, wide) = (view.text(&ui, false, at), view.text(&ui, true, at));
+        insta::assert_snapshot!(format!("status-{name}"), format!("{table}\n---- wide\n{wide}"));
+        insta::assert_snapshot!(format!("status-{name}.yaml"), document(&view, true).unwrap());
+    }
 }
 
 #[test]
 fn recorded_nfs_faults_are_named_with_the_server_and_what_to_do_there() {
     for (name, code, severity, words) in [
         ("nfs-no-route", "PGS-NFS-UNREACHABLE", Severity::Blocking, "systemctl status nfs-server"),
-        ("nfs-refused", "PGS-NFS-UNREACHABLE", Severity::Blocking, "pgset up --nfs-server"),
+        ("nfs-refused", "PGS-NFS-UNREACHABLE", Severity::Blocking, "pgset up -n default --nfs-server"),
         ("nfs-timed-out", "PGS-NFS-UNREACHABLE", Severity::Blocking, "firewalls"),
         ("nfs-wrong-path", "PGS-NFS-PATH-MISSING", Severity::Blocking, "on 192.168.76.1: mkdir -p /pg"),
         ("nfs-denied", "PGS-NFS-DENIED", Severity::Blocking, "a line for /pg in /etc/exports"),

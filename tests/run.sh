@@ -26,6 +26,8 @@ need shellcheck shellcheck
 need python3 python3
 need psql postgresql-client
 need openssl openssl
+need zsh zsh
+need fish fish
 
 step "formatting"
 cargo fmt --check

@@ -66,11 +66,12 @@ pub async fn pack(
 ) -> Outcome<Pack> {
     let mask = seen.as_ref().map(|seen| seen.mask.clone()).unwrap_or_default();
     let mut pack = Pack::default();
-    let doctor =
-        serde_json::to_value(view).map_err(|error| Failure::error(format!("failed to write the result: {error}")))?;
+    let unwritable = |error: serde_json::Error| Failure::error(format!("failed to write the result: {error}"));
+    let doctor = serde_json::to_value(view).map_err(unwritable)?;
     pack.json("doctor.json", redact::masked(doctor, &mask));
     pack.objects(cluster, names, &mask).await;
     if let Some(seen) = &seen {
+        pack.json("observation.json", redact::observation(seen).map_err(unwritable)?);
         pack.logs(cluster, seen).await;
     }
     if let Some(asker) = asker {

@@ -1,9 +1,9 @@
 //! `pgset diff`: what `up` would change, and how.
 
 use super::app::App;
-use super::up::{Preflight, differs, prepare, preview};
+use super::up::{Preflight, prepare, show};
 use crate::cli::DiffArgs;
-use crate::error::{Failure, Kind, Outcome};
+use crate::error::Outcome;
 
 /// Shows it.
 ///
@@ -11,6 +11,5 @@ use crate::error::{Failure, Kind, Outcome};
 /// Something differs (exit code 5), or what would keep `up` from doing it.
 pub async fn run(app: &App, args: DiffArgs) -> Outcome {
     let prepared = prepare(app, &args.settings, Preflight::Skip).await?;
-    app.ui.data(&preview(app, &prepared, args.output)?)?;
-    if differs(&prepared) { Err(Failure::new(Kind::Differs, "")) } else { Ok(()) }
+    show(app, &prepared, args.output)
 }

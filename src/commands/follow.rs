@@ -89,9 +89,10 @@ impl Follower<'_> {
                 forget_silence(&mut seen);
                 read_last_words(self.cluster, rollout.logs_to_read(&seen), &mut seen).await;
                 // Not at the beginning: a good start has no need of it.
-                if Timestamp::now().duration_since(nodes_seen) >= NODES {
-                    nodes_seen = Timestamp::now();
-                    seen.nodes = look_at_nodes(self.cluster, nodes_to_look_at(&seen)).await;
+                let now = Timestamp::now();
+                if now.duration_since(nodes_seen) >= NODES {
+                    nodes_seen = now;
+                    seen.nodes = look_at_nodes(self.cluster, nodes_to_look_at(&seen, now - NODES)).await;
                 }
                 learn(self.cluster, &asker, &questions, &mut seen).await;
             }
@@ -126,7 +127,7 @@ impl Follower<'_> {
             let until_wake = Duration::try_from(wake_at.duration_since(now)).unwrap_or_default();
             let pause = if seen.answers.is_empty() { until_wake } else { until_wake.min(JOINING) };
             let looks_again = Duration::try_from(NODES).unwrap_or_default();
-            let pause = if nodes_to_look_at(&seen) == Nodes::None { pause } else { pause.min(looks_again) };
+            let pause = if nodes_to_look_at(&seen, now) == Nodes::None { pause } else { pause.min(looks_again) };
             tokio::select! {
                 () = watch.changed() => {}
                 () = sleep(pause) => {}

@@ -55,7 +55,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
     asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
     if !health(&seen).is_healthy() {
-        let nodes = nodes_to_look_at(&seen);
+        let nodes = nodes_to_look_at(&seen, Timestamp::now());
         let (events, nodes) = join!(look_at_events(cluster, namespace, names.set()), look_at_nodes(cluster, nodes));
         (seen.events, seen.nodes) = (events, nodes);
         read_all_last_words(cluster, &mut seen).await;

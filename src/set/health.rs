@@ -1,6 +1,8 @@
 //! Healthy: the one judgement that `up`, `wait`, `scale` and `status` share. It is the database's word, or
 //! Kubernetes' where PostgreSQL may not be asked.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -219,12 +221,16 @@ fn replica(seen: &Observation, member: &str, server: &Server, primary: &Server) 
     }
 }
 
-/// One of the set's two Services leads exactly to these members.
+/// One of the set's two Services leads exactly to these members. Another one that it lists as not ready was seen before the
+/// latest change of that pod: the next word may be that it is ready, and only the one after that it is not there.
 fn endpoints(seen: &Observation, role: &str, mut want: Vec<String>) -> Option<Unmet> {
     let service = format!("{}-{role}", seen.name);
-    let have = seen.endpoints(&service);
+    let leads = |member: &str, ready: bool| ready || !want.iter().any(|wanted| wanted == member);
+    let listed = seen.listed(&service).into_iter().filter(|(member, ready)| leads(member, *ready));
+    let have: BTreeSet<String> = listed.map(|(member, _)| member.to_owned()).collect();
+    let have: Vec<String> = have.into_iter().collect();
     want.sort_unstable();
-    (have != want).then(|| Unmet::Endpoints { have: have.into_iter().map(str::to_owned).collect(), service, want })
+    (have != want).then_some(Unmet::Endpoints { service, have, want })
 }
 
 /// All that can be said of the Services without knowing who the primary is: `NAME-master` leads to one member.

@@ -2,7 +2,7 @@
 //!
 //! Plain data that serialises, so that every diagnosis can be replayed from a recording.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -294,22 +294,25 @@ impl Observation {
     /// The members behind a Service that receive connections: ready endpoints, sorted.
     #[must_use]
     pub fn endpoints(&self, service: &str) -> Vec<&str> {
+        let ready = self.listed(service).into_iter().filter(|(_, ready)| *ready);
+        let members: BTreeSet<&str> = ready.map(|(member, _)| member).collect();
+        members.into_iter().collect()
+    }
+
+    /// The members that a Service's endpoints list, ready or not, each with whether it is.
+    #[must_use]
+    pub fn listed(&self, service: &str) -> Vec<(&str, bool)> {
         let of_service = |slice: &&EndpointSlice| {
             let labels = slice.metadata.labels.as_ref();
             labels.and_then(|labels| labels.get("kubernetes.io/service-name")).is_some_and(|name| name == service)
         };
-        let mut members: Vec<&str> = self
-            .endpoint_slices
-            .iter()
-            .filter(of_service)
-            .flat_map(|slice| slice.endpoints.iter().flatten())
+        let slices = self.endpoint_slices.iter().filter(of_service);
+        let members = slices.flat_map(|slice| slice.endpoints.iter().flatten()).filter_map(|endpoint| {
             // An unset condition counts as ready: the API's documented default.
-            .filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true))
-            .filter_map(|endpoint| endpoint.target_ref.as_ref()?.name.as_deref())
-            .collect();
-        members.sort_unstable();
-        members.dedup();
-        members
+            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+            Some((endpoint.target_ref.as_ref()?.name.as_deref()?, ready))
+        });
+        members.collect()
     }
 
     /// The events about one object, oldest first as the API server gave them.
@@ -336,6 +339,8 @@ pub trait PodReading {
     fn claims(&self) -> Vec<&str>;
     /// The node it was given to.
     fn node(&self) -> Option<&str>;
+    /// When it was given to that node.
+    fn scheduled_at(&self) -> Option<Timestamp>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
 }
 
@@ -373,6 +378,12 @@ impl PodReading for Pod {
 
     fn node(&self) -> Option<&str> {
         self.spec.as_ref()?.node_name.as_deref()
+    }
+
+    fn scheduled_at(&self) -> Option<Timestamp> {
+        let conditions = self.status.as_ref()?.conditions.as_ref()?;
+        let scheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True")?;
+        scheduled.last_transition_time.as_ref().map(|time| time.0)
     }
 
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Mask;
+use super::{Mask, Observation};
 
 /// Environment variables whose literal values are no secret: pgset's own, and those of the 2017 example that only name
 /// things. Of all others nobody knows.
@@ -28,12 +28,6 @@ fn is_harmless(variable: &str) -> bool {
 /// object in its own annotations.
 #[must_use]
 pub fn object(kind: &str, mut object: Value, mask: &Mask) -> Value {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-    }
     if kind == "Secret" {
         for field in ["data", "stringData"] {
             if let Some(values) = object[field].as_object_mut() {
@@ -41,8 +35,18 @@ pub fn object(kind: &str, mut object: Value, mask: &Mask) -> Value {
             }
         }
     }
-    hide_environment(&mut object);
+    hide_by_type(&mut object);
     masked(object, mask)
+}
+
+/// Everything that was seen of a set, to be diagnosed again by whoever gets it. It holds no Secret and no ConfigMap.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn observation(seen: &Observation) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(seen)?;
+    hide_by_type(&mut value);
+    Ok(masked(value, &seen.mask))
 }
 
 /// Any document with everything hidden in it that is known to be a secret or looks like one.
@@ -65,25 +69,31 @@ fn hide_values(values: &mut Map<String, Value>) {
     }
 }
 
-/// Wherever containers are: in pods, in templates, in init and ephemeral ones.
-fn hide_environment(value: &mut Value) {
+/// Values of environment variables wherever containers are (in pods, in templates, in init and ephemeral ones), and what
+/// metadata repeats of the object.
+fn hide_by_type(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            fields.remove("managedFields");
             for (key, value) in fields {
-                if key == "env" && value.is_array() {
-                    for variable in value.as_array_mut().into_iter().flatten() {
-                        let harmless = variable["name"].as_str().is_some_and(is_harmless);
-                        if !harmless && variable.get("value").is_some() {
-                            variable["value"] = Value::String("***".to_owned());
-                        }
+                match (key.as_str(), value) {
+                    ("env", Value::Array(variables)) => variables.iter_mut().for_each(hide_variable),
+                    ("annotations", Value::Object(annotations)) => {
+                        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
                     }
-                } else {
-                    hide_environment(value);
+                    (_, value) => hide_by_type(value),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(hide_environment),
+        Value::Array(items) => items.iter_mut().for_each(hide_by_type),
         _ => {}
+    }
+}
+
+fn hide_variable(variable: &mut Value) {
+    let harmless = variable["name"].as_str().is_some_and(is_harmless);
+    if !harmless && variable.get("value").is_some() {
+        variable["value"] = Value::String("***".to_owned());
     }
 }
 
@@ -116,6 +126,22 @@ mod tests {
             assert!(text.contains("orders") && text.contains("metadata.name"), "{text}");
             assert!(!["x1", "x2", "x3"].iter().any(|secret| text.contains(secret)), "{text}");
         }
+    }
+
+    #[test]
+    fn an_observation_reads_as_it_was_but_for_its_secrets() {
+        let pod = json!({"metadata": {"name": "pgset-0", "managedFields": [{"manager": "m"}]},
+            "spec": {"containers": [{"name": "pgset", "env": [{"name": "API_KEY", "value": "x1"}]}]}});
+        let seen: Observation = serde_json::from_value(json!({"name": "pgset", "pods": [pod],
+            "logs": {"pgset-0": ["FATAL: password geheim-1 is wrong"]}}))
+        .unwrap();
+        let seen = Observation { mask: Mask::of(["geheim-1"]), ..seen };
+        let safe = observation(&seen).unwrap();
+        let text = safe.to_string();
+        assert!(!["managedFields", "x1", "geheim-1"].iter().any(|secret| text.contains(secret)), "{text}");
+        let again: Observation = serde_json::from_value(safe).unwrap();
+        assert_eq!((again.name.as_str(), again.pods.len()), ("pgset", 1));
+        assert_eq!(again.logs["pgset-0"][0], "FATAL: password *** is wrong");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use k8s_openapi::api::core::v1::Pod;
+
 use super::findings::{self, Finding, ObjectRef, Severity};
 use super::health::{self, Health};
 use super::observation::{Observation, PodReading};
@@ -259,13 +261,16 @@ pub enum Nodes {
     All,
 }
 
+/// The nodes worth a look. A member that got its node after `settled` has not had the time to be late on it.
 #[must_use]
-pub fn nodes_to_look_at(seen: &Observation) -> Nodes {
+pub fn nodes_to_look_at(seen: &Observation, settled: Timestamp) -> Nodes {
     if seen.pods.iter().any(|pod| pod.node().is_none() && findings::unscheduled(pod).is_some()) {
         return Nodes::All;
     }
-    let troubled = seen.pods.iter().filter(|pod| pod.is_terminating() || !pod.is_ready());
-    let names: BTreeSet<String> = troubled.filter_map(|pod| pod.node().map(str::to_owned)).collect();
+    let late =
+        |pod: &&Pod| pod.is_terminating() || (!pod.is_ready() && pod.scheduled_at().is_none_or(|at| at <= settled));
+    let names: BTreeSet<String> =
+        seen.pods.iter().filter(late).filter_map(|pod| pod.node().map(str::to_owned)).collect();
     if names.is_empty() { Nodes::None } else { Nodes::Named(names.into_iter().collect()) }
 }
 
@@ -295,6 +300,7 @@ pub fn relabel(seen: &Observation) -> Vec<Relabel> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::discovery::v1::EndpointConditions;
     use serde_json::{Value, json};
 
     use super::super::observation::{Answer, CloneProgress, Server, Standby, WalReceiver};
@@ -374,7 +380,7 @@ mod tests {
     #[test]
     fn each_thing_that_health_needs_keeps_the_wait_going() {
         type Break = fn(&mut Observation);
-        let breaks: [(&str, Break); 12] = [
+        let breaks: [(&str, Break); 13] = [
             ("no StatefulSet", |seen| seen.stateful_set = None),
             ("not yet seen", |seen| seen.stateful_set.as_mut().unwrap().metadata.generation = Some(2)),
             ("pgset-1 does not exist yet", |seen| drop(seen.pods.pop())),
@@ -392,6 +398,12 @@ mod tests {
             ("on timeline 2, the primary on 1", |seen| change(seen, |server| server.timeline = 2)),
             ("holds another database", |seen| change(seen, |server| server.system_identifier = "9".to_owned())),
             ("pgset-replica leads to nobody, not to pgset-1", |seen| drop(seen.endpoint_slices.pop())),
+            ("pgset-replica leads to pgset-0, pgset-1, not to pgset-1", |seen| {
+                // Not ready yet as the endpoint controller saw it, and so about to become ready there.
+                let mut stale = seen.endpoint_slices[0].endpoints.clone().unwrap();
+                stale[0].conditions = Some(EndpointConditions { ready: Some(false), ..EndpointConditions::default() });
+                seen.endpoint_slices[1].endpoints.as_mut().unwrap().extend(stale);
+            }),
         ];
         for (words, break_it) in breaks {
             let mut broken = seen(true);
@@ -401,6 +413,33 @@ mod tests {
             let unmet: Vec<String> = step.health.unmet.iter().map(ToString::to_string).collect();
             assert!(unmet.iter().any(|unmet| unmet.contains(words)), "{words}: {unmet:?}");
         }
+    }
+
+    #[test]
+    fn a_node_is_looked_at_for_whoever_is_late_on_it_or_has_none() {
+        let scheduled = |status: &str| {
+            json!([{"type": "PodScheduled", "status": status, "reason": "Unschedulable",
+                "lastTransitionTime": "2026-11-24T12:00:00Z"}])
+        };
+        let with = |status: &str| {
+            let mut seen = seen(false);
+            for pod in &mut seen.pods {
+                pod.status.as_mut().unwrap().conditions = serde_json::from_value(scheduled(status)).unwrap();
+            }
+            seen
+        };
+        let on_its_node = with("True");
+        let named = Nodes::Named(vec!["node1".to_owned()]);
+        assert_eq!(nodes_to_look_at(&on_its_node, after(-1)), Nodes::None);
+        assert_eq!(nodes_to_look_at(&on_its_node, noon()), named);
+        assert_eq!(nodes_to_look_at(&seen(true), noon()), Nodes::None, "nobody is late");
+        let mut without = with("False");
+        without.pods[1].spec.as_mut().unwrap().node_name = None;
+        assert_eq!(nodes_to_look_at(&without, noon()), Nodes::All);
+        // Whoever should be gone is late at once.
+        let mut going = seen(true);
+        going.pods[1].metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-24T12:00:00Z")).unwrap();
+        assert_eq!(nodes_to_look_at(&going, after(-60)), named);
     }
 
     /// Changes what pgset-1's PostgreSQL says.

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Ten faults, and how long three tools take to end and to name the cause: pgset, kubectl rollout status, helm install
---wait. Prints a Markdown table.
+--wait; and how long after the cluster itself knew it pgset said it. Prints a Markdown table.
 
   tests/bench/faults.py [--pgset target/release/pgset] [--timeout 60] [--only WORD]
 
 The cluster is that of KUBECONFIG. Each run has a namespace of its own, removed afterwards. helm is left out where there is
-none on PATH. kubectl applies what `pgset render` writes, and helm a chart made of the same; all three get the same time."""
+none on PATH. kubectl applies what `pgset render` writes, and helm a chart made of the same; all three get the same time.
+
+"said after" is the time from the moment the cause was in the cluster, as two `kubectl get --watch` of the namespace's
+events and pods saw it, to the moment it was in what pgset had printed. What pgset finds without the cluster saying it, from
+a container's log, has the container's end as that moment."""
 
 import argparse
 import json
@@ -13,6 +17,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 
 # Name, options of pgset, change to the manifests, objects that make the fault, words of which one names the cause.
@@ -42,6 +47,57 @@ def run(command, time_limit=None, **more):
 
 def kubectl(*arguments, **more):
     return run(["kubectl", *arguments], **more)
+
+
+class Heard(threading.Thread):
+    """Reads what a process prints as it comes, and notes when one of some words was in it first."""
+
+    def __init__(self, stream, words):
+        super().__init__(daemon=True)
+        self.stream, self.words, self.said, self.first = stream, words, "", None
+        self.start()
+
+    def run(self):
+        for line in self.stream:
+            self.said += line
+            if self.first is None and any(word in line for word in self.words):
+                self.first = time.monotonic()
+
+
+class Watched:
+    """The events and pods of a namespace, from now until the end of the block."""
+
+    def __init__(self, namespace, words):
+        command = ["kubectl", "-n", namespace, "get", "--watch", "--output-watch-events", "-o", "json"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        self.processes = [subprocess.Popen([*command, kind], **pipes) for kind in ("events", "pods")]
+        self.heard = [Heard(process.stdout, words) for process in self.processes]
+        # kubectl does not say when its watch stands.
+        time.sleep(2)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.terminate()
+            process.wait()
+
+    def first(self):
+        return min((heard.first for heard in self.heard if heard.first is not None), default=None)
+
+
+# What the cluster itself says of a fault, where that is not what pgset makes of it.
+CLUSTERS_WORDS = {
+    "registry that refuses": ["403", "denied", "orbidden"],
+    "not a PostgreSQL image": ["\"terminated\""],
+    "wrong setting, crash loop": ["\"terminated\""],
+    "too little memory on the node": ["Insufficient memory"],
+    "ServiceAccount missing": ["nobody\\\" not found"],
+    "Secret missing": ["nothing\\\" not found"],
+    "LimitRange": ["maximum memory"],
+    "quota of pods": ["exceeded quota"],
+}
 
 
 class Place:
@@ -108,7 +164,21 @@ def with_pgset(arguments, options, change, namespace, folder):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text.replace(template, change[1]))
         command += ["--templates", templates]
-    return run(command, arguments.timeout + 30)
+    return command
+
+
+def said_after(arguments, command, place, name, words):
+    """Runs pgset beside two watches; how long it took, what it said, and how long after the cluster it said so."""
+    with Watched(place.name, CLUSTERS_WORDS.get(name, words)) as watched:
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        heard = Heard(process.stderr, words)
+        process.wait(arguments.timeout + 30)
+        took = time.monotonic() - began
+        heard.join()
+        known = watched.first()
+    late = None if known is None or heard.first is None else max(0.0, heard.first - known)
+    return took, heard.said, late
 
 
 def with_kubectl(arguments, options, change, namespace, folder):
@@ -143,15 +213,18 @@ def main():
     parser.add_argument("--only", default="", help="only the faults whose name has this word")
     arguments = parser.parse_args()
     arguments.pgset = os.path.abspath(arguments.pgset)
-    tools = [("pgset up", with_pgset), ("kubectl rollout status", with_kubectl)]
+    tools = [("kubectl rollout status", with_kubectl)]
     if shutil.which("helm"):
         tools.append(("helm install --wait", with_helm))
-    print("| fault | " + " | ".join(name for name, _ in tools) + " |")
-    print("|---" * (len(tools) + 1) + "|")
+    print("| fault | pgset up | said after | " + " | ".join(name for name, _ in tools) + " |")
+    print("|---" * (len(tools) + 3) + "|")
     for name, options, change, fault, words in FAULTS:
         if arguments.only not in name:
             continue
-        cells = []
+        with Place(fault) as place, tempfile.TemporaryDirectory() as folder:
+            command = with_pgset(arguments, options, change, place.name, folder)
+            seconds, said, late = said_after(arguments, command, place, name, words)
+            cells = [cell(arguments, seconds, said, words), "?" if late is None else f"{late:.1f} s"]
         for _, tool in tools:
             with Place(fault) as place, tempfile.TemporaryDirectory() as folder:
                 seconds, _, said = tool(arguments, options, change, place.name, folder)

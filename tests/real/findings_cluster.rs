@@ -89,6 +89,7 @@ fn a_bundle_has_everything_but_secrets() {
         "postgres/pgset-0/replication.json",
         "postgres/pgset-0/settings.json",
         "doctor.json",
+        "observation.json",
     ] {
         assert!(text.contains(wanted), "{wanted} is not in the bundle:\n{text}");
     }

@@ -17,7 +17,7 @@ use apply::{apply, say_changes};
 use plan::Plan;
 use prepare::Prepared;
 pub use prepare::{Preflight, needs, prepare, resolve};
-pub use preview::{differs, preview};
+pub use preview::show;
 
 /// Brings the set up.
 ///
@@ -26,9 +26,8 @@ pub use preview::{differs, preview};
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let prepared = prepare(app, &args.settings, Preflight::Check).await?;
     if args.dry_run {
-        app.ui.data(&preview(app, &prepared, args.output)?)?;
-        app.ui.say("dry run: nothing was changed");
-        return Ok(());
+        app.ui.say("dry run: nothing is changed");
+        return show(app, &prepared, args.output);
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret } = prepared;
     ask(app, &plan)?;

@@ -8,6 +8,7 @@ pub mod catalogue;
 mod containers;
 mod control;
 mod data;
+mod fix;
 mod fold;
 #[cfg(test)]
 mod fuzz;
@@ -267,7 +268,11 @@ pub fn diagnose(seen: &Observation, since: Option<Timestamp>) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let mut found: Vec<Finding> = families.flat_map(|family| (family.findings)(&asked)).collect();
     found.retain(|finding| told.insert((finding.code, finding.object.clone())));
-    fold::fold(seen, found).into_iter().map(|finding| finding.masked(&seen.mask)).collect()
+    let mut found = fold::fold(seen, found);
+    for fix in found.iter_mut().flat_map(|finding| &mut finding.fix) {
+        *fix = fix::addressed(fix, &seen.name, &seen.namespace);
+    }
+    found.into_iter().map(|finding| finding.masked(&seen.mask)).collect()
 }
 
 /// What a family is asked about.

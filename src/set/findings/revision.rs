@@ -21,7 +21,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let finding = Finding::new(PINNED, Severity::Blocking, "Pod", first, summary)
         .also("Pod", others)
         .evidence(evidence)
-        .fix(format!("have it replaced: pgset wait --unstick --name {} -n {}", asked.seen.name, asked.seen.namespace))
+        .fix("have it replaced: pgset wait --unstick")
         .fix(format!("or, since it runs nothing: kubectl -n {} delete pod {}", asked.seen.namespace, pinned.join(" ")));
     // Only a wait can tell how long it has been so; without one it is told as it stands.
     vec![finding.blocking_from(asked.since, GRACE)]

@@ -22,7 +22,6 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let about = |code, summary: &str| {
         Finding::new(code, Severity::Waiting, "Pod", name, summary).evidence(first_sentence(message))
     };
-    let set = &asked.seen.name;
     Some(match reason(first_sentence(message)) {
         Reason::Room(what) => about("PGS-NO-ROOM", &format!("no node has enough {what} left for the pod"))
             .fix("ask for less (pgset up --cpu … --memory …), or add a node")
@@ -33,7 +32,7 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
             let members = asked.seen.wanted().unwrap_or(0);
             let summary = "every node that could take the pod has a member, and two members may not share a node";
             about("PGS-ANTI-AFFINITY", summary)
-                .fix(format!("{members} members need {members} nodes: add nodes, or run fewer: pgset scale --name {set} N"))
+                .fix(format!("{members} members need {members} nodes: add nodes, or run fewer: pgset scale N"))
                 .fix("or let members share a node: preferredDuringScheduling in the overridden template")
         }
         Reason::Cordoned => about("PGS-CORDONED", "the nodes that could take the pod are cordoned")

@@ -25,7 +25,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
         &seen.name,
         "the set is stopped: it has no members, and its data stays",
     );
-    vec![finding.fix(format!("pgset start --name {} -n {}", seen.name, seen.namespace))]
+    vec![finding.fix("pgset start")]
 }
 
 #[cfg(test)]
@@ -41,6 +41,6 @@ mod tests {
         seen.stateful_set.as_mut().unwrap().spec.replicas = Some(0);
         let findings = diagnose(&seen, None);
         assert_eq!((findings[0].code, findings[0].ends_wait(testing::noon())), ("PGS-STOPPED", true));
-        assert_eq!(findings[0].fix, ["pgset start --name pgset -n default"]);
+        assert_eq!(findings[0].fix, ["pgset start -n default"]);
     }
 }

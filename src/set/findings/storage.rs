@@ -109,9 +109,8 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
     let from = newest.and_then(began).max(asked.since);
     let classes = listed_classes(asked);
     // A claim keeps its class for good; this one has no volume, and so no data.
-    let set = &asked.seen.name;
     let again = format!(
-        "choose one ({classes}): pgset down --name {set} -n {namespace} && kubectl -n {namespace} delete pvc {name} && pgset up --name {set} -n {namespace} --storage-class …"
+        "choose one ({classes}): pgset down && kubectl -n {namespace} delete pvc {name} && pgset up --storage-class …"
     );
     match reason {
         "ProvisioningFailed" if message.contains("not found") && message.contains("storageclass") => {
