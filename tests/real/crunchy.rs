@@ -1,6 +1,7 @@
 //! The images of the 2017 example, by stand-ins that keep their contract.
 
 use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
 
 use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
 
@@ -125,6 +126,23 @@ fn a_newer_image_labels_every_member_and_a_restart_keeps_it_right() {
     space.pgset(&["stop", "--yes"]).expect(0);
     space.pgset(&["start"]).expect(0);
     up(&space, NEW, &host_path).expect(0).says(&["nothing to change"]);
+}
+
+#[test]
+fn a_replica_that_restarts_twice_while_the_set_comes_up_is_tolerated() {
+    let space = Namespace::new("crunchy-restarts");
+    let mut command = space.command(&["up", "--storage", "class", "--timeout", "3m"]);
+    command.env("CCP_IMAGE_TAG", OLD).env("CCP_IMAGE_PREFIX", "docker.io/crunchydata");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for restarts in 0..2 {
+        wait_for("the replica to run", || {
+            let status = space.get("pod", "pgset-1")?["status"]["containerStatuses"][0].clone();
+            (status["restartCount"] == restarts && status["state"]["running"].is_object()).then_some(())
+        });
+        // The image's script hears the signal and ends, whatever it was at.
+        space.kubectl(&["exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", "kill -TERM 1"]);
+    }
+    Run::of(child.wait_with_output().unwrap()).expect(0);
 }
 
 #[test]
