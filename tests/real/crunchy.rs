@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
+use crate::harness::{HostDirectory, Namespace, Run, kubectl, pgset, wait_for};
 
 const NO_SET: &str = "centos7-9.5-1.2.6";
 const OLD: &str = "centos7-9.6-1.2.8";
@@ -39,7 +39,10 @@ fn the_articles_lines_step_seven_and_the_listing() {
     assert!(space.get("role", "pgset").is_none());
 
     // Step 7: through the two Services.
-    let psql = |more: &[&str]| space.pgset(&[&["psql", "--exec"], more].concat());
+    let psql = |more: &[&str]| {
+        let all = [&["--namespace", &space.name, "psql", "--exec"], more].concat();
+        Run::of(pgset(&all).output().unwrap())
+    };
     let replication = psql(&["-U", "postgres", "-d", "postgres", "--", "-c", "table pg_stat_replication"]).expect(0);
     assert!(
         replication.stdout.contains("pgset-1") && replication.stdout.contains("streaming"),
