@@ -25,6 +25,7 @@ fn settings() -> Settings {
         namespace: Namespace::unchecked("shop"),
         image: Image::unchecked("postgres:17"),
         flavor: Flavor::Postgres,
+        crunchy: None,
         replicas: "2".parse().unwrap(),
         storage: Storage::Class { class: Some(ClassName::unchecked("fast")) },
         layout: Layout::PerPod,
@@ -387,7 +388,11 @@ fn a_folder_of_templates_holds_only_templates() {
     fs::write(dir.path().join("statefulsets.yaml"), "x").unwrap();
     let error = Templates::load(Some(dir.path())).unwrap_err();
     assert_eq!(error.to_string(), format!("{}/statefulsets.yaml: no template has this name", dir.path().display()));
-    assert!(error.hints()[0].contains("statefulset.yaml, postgresql.conf, scripts/"), "{:?}", error.hints());
+    assert!(
+        error.hints()[0].contains("statefulset.yaml, statefulset-crunchy.yaml, postgresql.conf, scripts/"),
+        "{:?}",
+        error.hints()
+    );
     let missing = dir.path().join("missing");
     let error = Templates::load(Some(&missing)).unwrap_err();
     assert_eq!(error.to_string(), format!("failed to read {}", missing.display()));
@@ -413,7 +418,7 @@ fn ejected_templates_render_the_same_and_are_never_overwritten() {
 fn every_file_under_templates_is_built_in() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
     let mut names = Vec::new();
-    for dir in ["", "scripts/"] {
+    for dir in ["", "scripts/", "crunchy/"] {
         for entry in fs::read_dir(format!("{root}/{dir}")).unwrap() {
             let entry = entry.unwrap();
             if entry.path().is_file() {
@@ -437,16 +442,6 @@ where
     T::Err: std::fmt::Debug,
 {
     text.parse().unwrap()
-}
-
-#[test]
-fn a_crunchy_image_is_refused_with_a_way_out() {
-    let mut settings = settings();
-    settings.flavor = Flavor::Crunchy;
-    settings.image = "crunchydata/crunchy-postgres:1.2.7".parse().unwrap();
-    let error = render(&settings, &Context::new(&settings), &Templates::builtin()).unwrap_err();
-    assert_eq!(error.to_string(), "crunchy images are not supported yet: crunchydata/crunchy-postgres:1.2.7");
-    assert!(error.hints()[0].contains("--image postgres:17"));
 }
 
 #[test]

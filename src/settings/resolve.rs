@@ -152,6 +152,8 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         uid,
         ccp_image_tag,
         ccp_image_prefix,
+        crunchy_version,
+        role_by,
         buildbase,
         storage,
         size,
@@ -169,7 +171,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
 
     let Target { name, namespace, timeout } = read_target(reader, common, namespace);
     let (buildbase, templates) = choose::folders(reader, buildbase.as_deref(), templates.as_deref(), machine);
-    let ChosenImage { image, flavor, uid, seed } = choose::image(
+    let ChosenImage { image, flavor, crunchy, uid, seed } = choose::image(
         reader,
         ImageFlags {
             image: image.as_deref(),
@@ -177,7 +179,10 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             uid: uid.as_deref(),
             tag: ccp_image_tag.as_deref(),
             prefix: ccp_image_prefix.as_deref(),
+            version: crunchy_version.as_deref(),
+            role_by: role_by.as_deref(),
         },
+        &name,
     );
     let replicas = reader.read::<Replicas>(Setting::Replicas, replicas.as_deref());
     let replicas = reader.settle(Setting::Replicas, replicas, because("2", "a primary and a replica")).value;
@@ -208,6 +213,9 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         user: password(reader, Setting::UserPassword, flavor),
     };
     let (postgresql, parameters) = read_parameters(reader, set_parameter, file);
+    if flavor == Flavor::Crunchy {
+        refuse_parameters(reader, &postgresql, &parameters);
+    }
 
     if !reader.problems.is_empty() {
         return Err(std::mem::take(&mut reader.problems));
@@ -218,6 +226,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             namespace,
             image,
             flavor,
+            crunchy,
             replicas,
             storage,
             layout,
@@ -267,6 +276,22 @@ fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option
     };
     let generated = || Sourced { value: None, source: Source::default_because("kept in a Secret") };
     reader.settle(setting, read, generated).value
+}
+
+/// A Crunchy image has a postgresql.conf of its own, written once.
+fn refuse_parameters(
+    reader: &mut Reader<'_>,
+    values: &BTreeMap<PgSetting, String>,
+    sources: &BTreeMap<PgSetting, Source>,
+) {
+    for (name, source) in sources {
+        let value = values.get(name).filter(|_| !PgSetting::may_hold_secret(name.as_str()));
+        let text = value.map_or_else(|| name.to_string(), |value| format!("{name}={value}"));
+        let reason = "the Crunchy image writes postgresql.conf itself, when it initialises the primary".to_owned();
+        let hint =
+            format!("once the set runs: pgset psql -U postgres -c \"alter system set {name} = …\", then pgset restart");
+        reader.refuse(Setting::Parameters, source.clone(), Some(text), reason, Some(hint));
+    }
 }
 
 /// Extra parameters by name: the file's, replaced one by one by the environment's, and these by the flags'.

@@ -7,6 +7,7 @@
 
 mod change;
 mod client;
+mod crunchy;
 mod faults;
 mod faults_access;
 mod faults_pods;

@@ -31,6 +31,9 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret } = prepared;
     ask(app, &plan)?;
+    for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
+        app.ui.warn(&line);
+    }
     for line in &plan.stays {
         app.ui.warn(line);
     }
