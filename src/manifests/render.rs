@@ -10,7 +10,7 @@ use super::check::{self, Expected};
 use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
-use super::{Manifests, Names, Object, ObjectKind};
+use super::{Manifests, Names, Notes, Object, ObjectKind};
 use crate::settings::{ClassName, Flavor, Image, Layout, Quantity, Replicas, Settings, Storage};
 
 /// What the objects depend on beside the settings.
@@ -75,7 +75,11 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
     let budget = names.disruption_budget();
     objects.push(renderer.object(ObjectKind::PodDisruptionBudget, "poddisruptionbudget.yaml", budget)?);
     objects.push(renderer.object(ObjectKind::StatefulSet, "statefulset.yaml", names.statefulset())?);
-    Ok(Manifests { objects })
+    let manifests = Manifests { objects, notes: Notes::default() };
+    match templates.base() {
+        Some(base) => Ok(base.build(manifests, settings)?),
+        None => Ok(manifests),
+    }
 }
 
 struct Renderer<'a> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::choose::{self, ChosenImage, ImageFlags, StorageFlags};
 use super::file::SettingsFile;
-use super::input::{Context, Env};
+use super::input::{Context, Env, Machine};
 use super::read::{Read, Reader, known};
 use super::source::{Problem, Source, Sourced};
 use super::table::Setting;
@@ -76,6 +76,15 @@ pub fn connection(common: &Common, env: &Env, file: &SettingsFile) -> Result<Con
     let (as_user, as_groups) = (common.as_user.clone(), common.as_groups.clone());
     let connection = Connection { context, kubeconfig, as_user, as_groups };
     if reader.problems.is_empty() { Ok(connection) } else { Err(reader.problems) }
+}
+
+/// The base directory, which has to be known before what lies in it can count; `None` also where it is no folder, which
+/// [`resolve`] tells.
+#[must_use]
+pub fn buildbase(flag: Option<&str>, env: &Env, file: &SettingsFile, machine: &dyn Machine) -> Option<PathBuf> {
+    let mut reader = Reader::new(env, file);
+    let folder = reader.folder(Setting::BuildBase, flag, |path| machine.is_directory(path));
+    folder.given().map(|given| given.value.clone())
 }
 
 /// Which set a command is about. `namespace` is the one of the kubeconfig's context.
