@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
+mod commands;
+mod fake;
+
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;

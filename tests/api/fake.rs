@@ -1,0 +1,335 @@
+//! A fake API server: the objects of a recorded set, over plain HTTP on this machine, with a note of every request.
+//!
+//! It knows as much of the API as pgset's commands use: single objects and lists, dry runs and applies (merged, not owned by
+//! fields), deletes, scales, and watches that never say anything. PostgreSQL cannot be reached through it: a port-forward and
+//! an exec are forbidden, as for a user who lacks that right.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+/// The namespace of the recorded set.
+pub const NAMESPACE: &str = "rec-healthy";
+
+/// The collections that pgset reads and writes, with the kind of each.
+const COLLECTIONS: [(&str, &str); 11] = [
+    ("/apis/apps/v1", "statefulsets StatefulSet"),
+    ("/api/v1", "pods Pod"),
+    ("/api/v1", "persistentvolumeclaims PersistentVolumeClaim"),
+    ("/api/v1", "services Service"),
+    ("/api/v1", "secrets Secret"),
+    ("/api/v1", "configmaps ConfigMap"),
+    ("/api/v1", "serviceaccounts ServiceAccount"),
+    ("/api/v1", "events Event"),
+    ("/apis/policy/v1", "poddisruptionbudgets PodDisruptionBudget"),
+    ("/apis/discovery.k8s.io/v1", "endpointslices EndpointSlice"),
+    ("/apis/rbac.authorization.k8s.io/v1", "roles Role"),
+];
+
+#[derive(Default)]
+struct Cluster {
+    /// By address.
+    objects: BTreeMap<String, Value>,
+    requests: Vec<String>,
+}
+
+/// The server; it ends with the test's process.
+pub struct Fake {
+    folder: tempfile::TempDir,
+    cluster: Arc<Mutex<Cluster>>,
+}
+
+/// What a command did.
+pub struct Told {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// `METHOD address`, without what only says how long or how much; in the order of arrival.
+    pub requests: Vec<String>,
+}
+
+impl Told {
+    /// The requests that change something, in their order.
+    pub fn changes(&self) -> Vec<&str> {
+        let harmless = |request: &&str| {
+            request.starts_with("GET ") || request.contains("dryRun=All") || request.contains("selfsubjectaccessreviews")
+        };
+        self.requests.iter().map(String::as_str).filter(|request| !harmless(request)).collect()
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, code, "{}\n{}\n{:#?}", self.stdout, self.stderr, self.requests);
+        for word in words {
+            let told = self.stdout.contains(word) || self.stderr.contains(word);
+            assert!(told, "lacks {word:?}:\n{}\n{}", self.stdout, self.stderr);
+        }
+        self
+    }
+}
+
+impl Fake {
+    /// A server with the healthy set of two members that was recorded, and what `pgset render` makes beside it.
+    pub fn new() -> Self {
+        let mut cluster = Cluster::default();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded/healthy.json");
+        let seen: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        for body in rendered() {
+            cluster.put(body);
+        }
+        let mut set = seen["statefulSet"].clone();
+        set["kind"] = "StatefulSet".into();
+        cluster.put(set);
+        for (list, kind) in
+            [("pods", "Pod"), ("claims", "PersistentVolumeClaim"), ("endpointSlices", "EndpointSlice"), ("events", "Event")]
+        {
+            for body in seen[list].as_array().unwrap() {
+                let mut body = body.clone();
+                body["kind"] = kind.into();
+                cluster.put(body);
+            }
+        }
+        let base64 = "c2VjcmV0LXdvcmQ=";
+        cluster.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pgset-passwords",
+            "namespace": NAMESPACE, "resourceVersion": "1", "labels": {"app.kubernetes.io/managed-by": "pgset",
+            "app.kubernetes.io/instance": "pgset", "app": "pgset"}},
+            "data": {"superuser": base64, "replication": base64, "user": base64}}));
+
+        let cluster = Arc::new(Mutex::new(cluster));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
+        std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+        let shared = Arc::clone(&cluster);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let cluster = Arc::clone(&shared);
+                std::thread::spawn(move || serve(client, &cluster));
+            }
+        });
+        Self { folder, cluster }
+    }
+
+    /// Changes one object before a command runs; `path` is what comes after the namespace, such as `pods/pgset-0`.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, object) = cluster.objects.iter_mut().find(|(address, _)| address.ends_with(&format!("/{path}"))).unwrap();
+        change(object);
+    }
+
+    /// Runs pgset against it.
+    pub fn pgset(&self, arguments: &[&str]) -> Told {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).requests.clear();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
+        command.args(arguments).env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command.env("KUBECONFIG", self.folder.path().join("config")).env("PATH", "/nowhere");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let requests = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).requests.clone();
+        Told {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            requests,
+        }
+    }
+}
+
+/// The objects of the set as pgset makes them, in the recorded namespace.
+fn rendered() -> Vec<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
+    let output = command.args(["render", "-n", NAMESPACE]).env_clear().output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    pgset::yaml::documents(&text).unwrap()
+}
+
+impl Cluster {
+    fn put(&mut self, mut body: Value) {
+        let kind = body["kind"].as_str().unwrap().to_owned();
+        let of_kind = |(_, names): &&(&str, &str)| names.split_once(' ').is_some_and(|(_, one)| one == kind);
+        let (group, names) = COLLECTIONS.iter().find(of_kind).unwrap_or_else(|| panic!("no collection of {kind}"));
+        let (plural, _) = names.split_once(' ').unwrap();
+        if body["metadata"]["resourceVersion"].is_null() {
+            body["metadata"]["resourceVersion"] = "1".into();
+        }
+        let name = body["metadata"]["name"].as_str().unwrap();
+        self.objects.insert(format!("{group}/namespaces/{NAMESPACE}/{plural}/{name}"), body);
+    }
+
+    /// The answer to one request: status code and body.
+    fn answer(&mut self, method: &str, path: &str, query: &str, body: &Value) -> (u16, Value) {
+        if path == "/version" {
+            return (200, json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}));
+        }
+        if path.ends_with("/selfsubjectaccessreviews") {
+            let mut review = body.clone();
+            review["status"] = json!({"allowed": true});
+            return (201, review);
+        }
+        if path.ends_with("/portforward") || path.ends_with("/exec") {
+            return refusal(403, "Forbidden", "pods \"pgset-0\" is forbidden: cannot reach into it");
+        }
+        if path == format!("/api/v1/namespaces/{NAMESPACE}") {
+            return (200, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}}));
+        }
+        if path.ends_with("/storageclasses") {
+            let class = json!({"metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "p"});
+            return (200, list("storage.k8s.io/v1", "StorageClass", vec![class]));
+        }
+        let collection = COLLECTIONS.iter().find(|(_, names)| {
+            let (plural, _) = names.split_once(' ').unwrap();
+            path.ends_with(&format!("/{plural}"))
+        });
+        match (method, collection) {
+            ("GET", Some((group, names))) => {
+                let (plural, kind) = names.split_once(' ').unwrap();
+                let prefix = format!("{group}/namespaces/{NAMESPACE}/{plural}/");
+                let items = self.objects.iter().filter(|(address, _)| address.starts_with(&prefix));
+                let version = group.trim_start_matches("/apis/").trim_start_matches("/api/");
+                (200, list(version, kind, items.map(|(_, object)| object.clone()).collect()))
+            }
+            ("POST", Some((_, names))) => {
+                let (_, kind) = names.split_once(' ').unwrap();
+                let mut made = body.clone();
+                made["kind"] = kind.into();
+                if !query.contains("dryRun") {
+                    self.put(made.clone());
+                }
+                (201, made)
+            }
+            ("GET", None) => self.objects.get(path).map_or_else(missing, |object| (200, object.clone())),
+            ("PATCH", None) => self.patch(path, query, body),
+            ("DELETE", None) if query.contains("dryRun") => missing(),
+            ("DELETE", None) => match self.objects.remove(path) {
+                Some(_) => {
+                    if path.ends_with("/statefulsets/pgset") {
+                        // What the garbage collector does.
+                        self.objects.retain(|address, _| !address.contains("/pods/"));
+                    }
+                    (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+                }
+                None => missing(),
+            },
+            _ => refusal(405, "MethodNotAllowed", "the fake API server does not know this"),
+        }
+    }
+
+    fn patch(&mut self, path: &str, query: &str, body: &Value) -> (u16, Value) {
+        if let Some(set) = path.strip_suffix("/scale") {
+            let Some(object) = self.objects.get_mut(set) else { return missing() };
+            object["spec"]["replicas"] = body["spec"]["replicas"].clone();
+            let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "pgset"}, "spec": body["spec"]});
+            return (200, scale);
+        }
+        let applies = query.contains("fieldManager=pgset") && query.contains("force=true");
+        let (code, mut result) = match self.objects.get(path) {
+            Some(object) => (200, object.clone()),
+            None if applies => (201, json!({})),
+            None => return missing(),
+        };
+        merge(&mut result, body);
+        if !query.contains("dryRun=All") {
+            self.objects.insert(path.to_owned(), result.clone());
+        }
+        (code, result)
+    }
+}
+
+fn list(version: &str, kind: &str, items: Vec<Value>) -> Value {
+    json!({"apiVersion": version, "kind": format!("{kind}List"), "metadata": {"resourceVersion": "1"}, "items": items})
+}
+
+fn missing() -> (u16, Value) {
+    refusal(404, "NotFound", "not found")
+}
+
+fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "reason": reason, "message": message});
+    (code, status)
+}
+
+/// Fields are taken over one by one, lists as a whole where they differ in length, else item by item: what the API server
+/// filled in stays.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) if into.len() == from.len() => {
+            into.iter_mut().zip(from).for_each(|(into, from)| merge(into, from));
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
+    let mut out = client.try_clone().unwrap();
+    let mut reader = BufReader::new(client);
+    while let Some((method, target, body)) = request(&mut reader) {
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let told: Vec<&str> = query.split('&').filter(|part| !part.is_empty() && !is_detail(part)).collect();
+        let note = if told.is_empty() { format!("{method} {path}") } else { format!("{method} {path}?{}", told.join("&")) };
+        let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.requests.push(note.replace(&format!("/namespaces/{NAMESPACE}"), ""));
+        if query.contains("watch=true") {
+            drop(cluster);
+            let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+            // Until the client has had enough.
+            let _ = reader.read(&mut [0]);
+            return;
+        }
+        let (code, text) = if path.ends_with("/log") {
+            let member = path.rsplit('/').nth(1).unwrap_or_default();
+            (200, format!("2026-11-25T07:40:10.000000000Z LOG:  a word of {member}\n"))
+        } else {
+            let (code, answer) = cluster.answer(&method, path, query, &body);
+            (code, answer.to_string())
+        };
+        drop(cluster);
+        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
+        if out.write_all(head.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).is_err() {
+            return;
+        }
+    }
+}
+
+/// What only says how long and how much.
+fn is_detail(part: &str) -> bool {
+    ["limit=", "timeoutSeconds=", "allowWatchBookmarks=", "resourceVersion", "labelSelector=", "fieldSelector=", "force="]
+        .iter()
+        .any(|detail| part.starts_with(detail))
+}
+
+/// The next request of a connection: method, address and body.
+fn request(reader: &mut impl BufRead) -> Option<(String, String, Value)> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let header = header.trim().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((method, target, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+}
