@@ -487,9 +487,12 @@ pub struct SettingsFlags {
     /// What stands before crunchy-postgres in the image's name [env: CCP_IMAGE_PREFIX] [default: crunchydata]
     #[arg(long, value_name = "PREFIX", help_heading = "Image")]
     pub ccp_image_prefix: Option<String>,
-    /// A crunchy-containers checkout [env: BUILDBASE]
+    /// A crunchy-containers checkout, whose own manifests are used [env: BUILDBASE]
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub buildbase: Option<String>,
+    /// Take the checkout's manifests as they are, but for what no cluster takes: apps/v1 and its selector
+    #[arg(long, help_heading = "Image")]
+    pub as_is: bool,
 
     /// What is behind the claims: nfs, hostpath or class [env: PGSET_STORAGE] [default: nfs when a variable of the 2017
     /// example is set, else class]

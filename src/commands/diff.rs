@@ -1,6 +1,7 @@
 //! `pgset diff`: what `up` would change, and how.
 
 use super::app::App;
+use super::base::say_notes;
 use super::up::{Preflight, differs, prepare, preview};
 use crate::cli::DiffArgs;
 use crate::error::{Failure, Kind, Outcome};
@@ -11,6 +12,9 @@ use crate::error::{Failure, Kind, Outcome};
 /// Something differs (exit code 5), or what would keep `up` from doing it.
 pub async fn run(app: &App, args: DiffArgs) -> Outcome {
     let prepared = prepare(app, &args.settings, Preflight::Skip).await?;
+    if let Some(base) = &prepared.base {
+        say_notes(app, base, &prepared.notes);
+    }
     app.ui.data(&preview(app, &prepared, args.output)?)?;
     if differs(&prepared) { Err(Failure::new(Kind::Differs, "")) } else { Ok(()) }
 }

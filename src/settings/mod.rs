@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 pub use file::{DEFAULT_FILE, SettingsFile};
 pub use input::{Context, Env, Machine, ThisMachine};
-pub use resolve::{Connection, Inputs, Resolved, Sources, Target, buildbase, connection, resolve, target};
+pub use resolve::{Connection, Inputs, Resolved, Sources, Target, Wishes, connection, resolve, target, wishes};
 pub use source::{Problem, Source, Sourced, failure};
 pub use table::{CHECKOUT_VARIABLES, Setting};
 pub use types::*;

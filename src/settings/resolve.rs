@@ -10,7 +10,8 @@ use super::read::{Read, Reader, known};
 use super::source::{Problem, Source, Sourced};
 use super::table::Setting;
 use super::types::{
-    Flavor, Invalid, Namespace, Password, PgIdentifier, PgSetting, PgValue, Quantity, Replicas, SetName, Timeout,
+    Flavor, Invalid, Layout, Namespace, Password, PgIdentifier, PgSetting, PgValue, Quantity, Replicas, SetName,
+    StorageKind, Timeout,
 };
 use super::{GivenPasswords, Settings};
 use crate::cli::{Common, SettingsFlags};
@@ -33,6 +34,20 @@ pub struct Resolved {
     /// The crunchy-containers checkout.
     pub buildbase: Option<PathBuf>,
     pub sources: Sources,
+}
+
+impl Resolved {
+    /// The passwords that a person gave to pgset, without those that a checkout's manifests have.
+    #[must_use]
+    pub fn passwords_given(&self) -> GivenPasswords {
+        let is_given = |setting| self.sources.settings.get(&setting).is_some_and(Source::is_given);
+        let GivenPasswords { superuser, replication, user } = self.settings.passwords.clone();
+        GivenPasswords {
+            superuser: superuser.filter(|_| is_given(Setting::SuperuserPassword)),
+            replication: replication.filter(|_| is_given(Setting::ReplicationPassword)),
+            user: user.filter(|_| is_given(Setting::UserPassword)),
+        }
+    }
 }
 
 /// Where each value came from.
@@ -78,13 +93,24 @@ pub fn connection(common: &Common, env: &Env, file: &SettingsFile) -> Result<Con
     if reader.problems.is_empty() { Ok(connection) } else { Err(reader.problems) }
 }
 
-/// The base directory, which has to be known before what lies in it can count; `None` also where it is no folder, which
-/// [`resolve`] tells.
+/// What has to be known before a base directory can be read: where it is, and which of its variants is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub buildbase: Option<PathBuf>,
+    pub storage: Option<StorageKind>,
+    pub layout: Option<Layout>,
+}
+
+/// The wishes among what was given. What is wrong is no wish here, and told by [`resolve`].
 #[must_use]
-pub fn buildbase(flag: Option<&str>, env: &Env, file: &SettingsFile, machine: &dyn Machine) -> Option<PathBuf> {
+pub fn wishes(flags: &SettingsFlags, env: &Env, file: &SettingsFile, machine: &dyn Machine) -> Wishes {
     let mut reader = Reader::new(env, file);
-    let folder = reader.folder(Setting::BuildBase, flag, |path| machine.is_directory(path));
-    folder.given().map(|given| given.value.clone())
+    let buildbase = reader.folder(Setting::BuildBase, flags.buildbase.as_deref(), |path| machine.is_directory(path));
+    Wishes {
+        buildbase: buildbase.given().map(|given| given.value.clone()),
+        storage: reader.read(Setting::Storage, flags.storage.as_deref()).given().map(|given| given.value),
+        layout: reader.read(Setting::Layout, flags.layout.as_deref()).given().map(|given| given.value),
+    }
 }
 
 /// Which set a command is about. `namespace` is the one of the kubeconfig's context.
@@ -162,6 +188,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         ccp_image_tag,
         ccp_image_prefix,
         buildbase,
+        as_is: _, // Not a setting: how the checkout's manifests are taken.
         storage,
         size,
         layout,

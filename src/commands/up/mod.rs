@@ -8,6 +8,7 @@ mod preview;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::base::say_notes;
 use super::result::{Settle, how_to_connect, settle};
 use crate::cli::UpArgs;
 use crate::error::Outcome;
@@ -16,7 +17,7 @@ use crate::set::plan::{Change, claim_flags, never_changes};
 use apply::{apply, say_changes};
 use plan::Plan;
 use prepare::Prepared;
-pub use prepare::{Preflight, needs, prepare, resolve};
+pub use prepare::{Preflight, needs, prepare};
 pub use preview::{differs, preview};
 
 /// Brings the set up.
@@ -25,12 +26,15 @@ pub use preview::{differs, preview};
 /// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let prepared = prepare(app, &args.settings, Preflight::Check).await?;
+    if let Some(base) = prepared.base.as_ref().filter(|_| differs(&prepared)) {
+        say_notes(app, base, &prepared.notes);
+    }
     if args.dry_run {
         app.ui.data(&preview(app, &prepared, args.output)?)?;
         app.ui.say("dry run: nothing was changed");
         return Ok(());
     }
-    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret } = prepared;
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
     ask(app, &plan)?;
     for line in &plan.stays {
         app.ui.warn(line);

@@ -130,9 +130,14 @@ impl<'a> Builder<'a> {
         let mut body = document.body.clone();
         // Where a setting stands, a variable without a value is none: the setting has one.
         for pointer in SETTING_PLACES {
-            if let Some(Value::String(text)) = body.pointer_mut(pointer)
-                && variables::filled(text, &|name| self.value_of(name)).is_err()
-            {
+            let Some(Value::String(text)) = body.pointer_mut(pointer) else { continue };
+            if variables::filled(text, &|name| self.value_of(name)).is_ok() {
+                continue;
+            }
+            if pointer.ends_with("storageClassName") {
+                // Here an empty text is a value, and means something else.
+                rules::remove(&mut body, pointer);
+            } else {
                 text.clear();
             }
         }
@@ -141,24 +146,24 @@ impl<'a> Builder<'a> {
 
     fn value_of(&self, name: &str) -> Option<String> {
         let settings = self.plan.settings;
-        let nfs = |of: fn(&Storage) -> Option<String>| of(&settings.storage);
-        match name {
-            "CCP_IMAGE_TAG" => settings.image.tag().map(str::to_owned),
-            "CCP_NAMESPACE" => Some(settings.namespace.to_string()),
-            "NFS_PATH" => nfs(|storage| match storage {
-                Storage::Nfs { path, .. } => Some(path.to_string()),
-                _ => None,
-            }),
-            "NFS_SERVER" | "LOCAL_IP" | "CCP_NFS_IP" => nfs(|storage| match storage {
-                Storage::Nfs { server, .. } => Some(server.to_string()),
-                _ => None,
-            }),
-            "CCP_STORAGE_CAPACITY" => Some(settings.size.to_string()),
-            "PG_DATABASE" => Some(settings.database.to_string()),
-            "PG_USER" => Some(settings.user.to_string()),
+        let storage = &settings.storage;
+        match (name, storage) {
+            ("CCP_IMAGE_TAG", _) => settings.image.tag().map(str::to_owned),
+            ("CCP_NAMESPACE", _) => Some(settings.namespace.to_string()),
+            ("NFS_PATH", Storage::Nfs { path, .. }) => Some(path.to_string()),
+            ("NFS_SERVER" | "LOCAL_IP" | "CCP_NFS_IP", Storage::Nfs { server, .. }) => Some(server.to_string()),
+            ("CCP_STORAGE_CLASS", Storage::Class { class }) => class.as_ref().map(ToString::to_string),
+            ("CCP_STORAGE_CAPACITY", _) => Some(settings.size.to_string()),
+            ("PG_DATABASE", _) => Some(settings.database.to_string()),
+            ("PG_USER", _) => Some(settings.user.to_string()),
             _ => None,
         }
         .or_else(|| self.checkout.value_of(name))
+        .or_else(|| match (name, settings.layout) {
+            ("CCP_STORAGE_MODE", Layout::Shared) => Some("ReadWriteMany".to_owned()),
+            ("CCP_STORAGE_MODE", Layout::PerPod) => Some("ReadWriteOnce".to_owned()),
+            _ => None,
+        })
     }
 
     /// Names, namespace and labels: how pgset knows its own. The labels that the checkout has beside them stay.
@@ -423,7 +428,7 @@ fn by(source: Option<&Source>) -> String {
 }
 
 /// Where settings stand in the examples' objects.
-const SETTING_PLACES: [&str; 8] = [
+const SETTING_PLACES: [&str; 10] = [
     "/metadata/name",
     "/metadata/namespace",
     "/spec/nfs/server",
@@ -432,6 +437,8 @@ const SETTING_PLACES: [&str; 8] = [
     "/spec/capacity/storage",
     "/spec/resources/requests/storage",
     "/spec/storageClassName",
+    "/spec/volumeClaimTemplates/0/spec/storageClassName",
+    "/spec/volumeClaimTemplates/0/spec/resources/requests/storage",
 ];
 
 /// Whether a volume is where the data is mounted.
