@@ -487,6 +487,13 @@ pub struct SettingsFlags {
     /// What stands before crunchy-postgres in the image's name [env: CCP_IMAGE_PREFIX] [default: crunchydata]
     #[arg(long, value_name = "PREFIX", help_heading = "Image")]
     pub ccp_image_prefix: Option<String>,
+    /// Version of a Crunchy image whose tag does not end in it [env: PGSET_CRUNCHY_VERSION] [default: from the tag]
+    #[arg(long, value_name = "VERSION", help_heading = "Image")]
+    pub crunchy_version: Option<String>,
+    /// Who makes a member of a Crunchy image the primary: image (its PG_MODE=set) or ordinal (the number in the pod's name)
+    /// [env: PGSET_ROLE_BY] [default: image where the image can, else ordinal]
+    #[arg(long, value_name = "WHO", help_heading = "Image")]
+    pub role_by: Option<String>,
     /// A crunchy-containers checkout, whose own manifests are used [env: BUILDBASE]
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub buildbase: Option<String>,

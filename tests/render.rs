@@ -22,6 +22,7 @@ fn settings(storage: Storage, layout: Layout, (namespace, name): (&str, &str)) -
         namespace: value(namespace),
         image: value("postgres:17"),
         flavor: Flavor::Postgres,
+        crunchy: None,
         replicas: value("2"),
         storage,
         layout,

@@ -66,6 +66,7 @@ fn value(resolved: &Resolved, setting: Setting) -> Option<String> {
         namespace,
         image,
         flavor,
+        crunchy,
         replicas,
         storage,
         layout,
@@ -88,6 +89,10 @@ fn value(resolved: &Resolved, setting: Setting) -> Option<String> {
         Setting::BuildBase => path(&resolved.buildbase),
         Setting::Image => Some(image.to_string()),
         Setting::Flavor => Some(flavor.to_string()),
+        Setting::CrunchyVersion => {
+            crunchy.map(|crunchy| crunchy.contract.version.map_or("unknown".to_owned(), |version| version.to_string()))
+        }
+        Setting::RoleBy => crunchy.map(|crunchy| crunchy.role_by.to_string()),
         Setting::Replicas => Some(replicas.get().to_string()),
         Setting::Storage => Some(storage.kind().to_string()),
         Setting::NfsPath => match storage {

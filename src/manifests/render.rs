@@ -104,7 +104,8 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         name: _,
         namespace: _, // Both through `names`.
         image,
-        flavor: _,   // One flavor has templates.
+        flavor: _, // One flavor has templates.
+        crunchy: _,
         replicas: _, // The context's counts.
         storage,
         layout,

@@ -25,6 +25,7 @@ fn settings() -> Settings {
         namespace: Namespace::unchecked("shop"),
         image: Image::unchecked("postgres:17"),
         flavor: Flavor::Postgres,
+        crunchy: None,
         replicas: "2".parse().unwrap(),
         storage: Storage::Class { class: Some(ClassName::unchecked("fast")) },
         layout: Layout::PerPod,

@@ -7,9 +7,9 @@ use super::read::{Read, Reader, known};
 use super::source::{Source, Sourced};
 use super::table::Setting;
 use super::types::{
-    AbsolutePath, ClassName, Flavor, Image, ImagePrefix, ImageTag, Layout, NfsServer, StorageKind, Uid,
+    AbsolutePath, ClassName, Flavor, Image, ImagePrefix, ImageTag, Layout, NfsServer, RoleBy, SetName, StorageKind, Uid,
 };
-use super::{Invalid, Storage};
+use super::{Contract, Crunchy, CrunchyVersion, Invalid, Storage};
 
 /// What the flags say about the image.
 #[derive(Clone, Copy)]
@@ -19,11 +19,14 @@ pub(super) struct ImageFlags<'a> {
     pub uid: Option<&'a str>,
     pub tag: Option<&'a str>,
     pub prefix: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub role_by: Option<&'a str>,
 }
 
 pub(super) struct ChosenImage {
     pub image: Image,
     pub flavor: Flavor,
+    pub crunchy: Option<Crunchy>,
     pub uid: Uid,
     /// The first of the seed's variables that were given, if any.
     pub seed: Option<Source>,
@@ -35,8 +38,9 @@ fn contradicts(value: &Source, other: &Source) -> bool {
     !value.is_seed() && value.rank() >= other.rank()
 }
 
-pub(super) fn image(reader: &mut Reader<'_>, flags: ImageFlags<'_>) -> ChosenImage {
-    let ImageFlags { image, flavor, uid, tag, prefix } = flags;
+/// `set` is the set's name, which not every Crunchy image can deal with.
+pub(super) fn image(reader: &mut Reader<'_>, flags: ImageFlags<'_>, set: &SetName) -> ChosenImage {
+    let ImageFlags { image, flavor, uid, tag, prefix, version, role_by } = flags;
     let tag = reader.read::<ImageTag>(Setting::CcpImageTag, tag);
     let prefix = reader.read::<ImagePrefix>(Setting::CcpImagePrefix, prefix);
     let image = reader.read::<Image>(Setting::Image, image);
@@ -76,6 +80,13 @@ pub(super) fn image(reader: &mut Reader<'_>, flags: ImageFlags<'_>) -> ChosenIma
         value: if image.base_name().starts_with("crunchy-postgres") { Flavor::Crunchy } else { Flavor::Postgres },
         source: Source::default_because("from the image's name"),
     });
+    let crunchy = match flavor.value {
+        Flavor::Crunchy => Some(crunchy_image(reader, &image, version, role_by, set)),
+        Flavor::Postgres => {
+            refuse_for_postgres(reader, version, role_by, &flavor);
+            None
+        }
+    };
     let flavor = flavor.value;
     let uid = reader.settle(Setting::Uid, uid, || {
         let (id, reason) = match flavor {
@@ -87,7 +98,64 @@ pub(super) fn image(reader: &mut Reader<'_>, flags: ImageFlags<'_>) -> ChosenIma
         };
         Sourced { value: known(id), source: Source::default_because(reason) }
     });
-    ChosenImage { image, flavor, uid: uid.value, seed }
+    ChosenImage { image, flavor, crunchy, uid: uid.value, seed }
+}
+
+/// How a Crunchy image is used: by its version, which its tag tells unless one is given.
+fn crunchy_image(
+    reader: &mut Reader<'_>,
+    image: &Image,
+    version: Option<&str>,
+    role_by: Option<&str>,
+    set: &SetName,
+) -> Crunchy {
+    let given = match reader.read::<CrunchyVersion>(Setting::CrunchyVersion, version) {
+        Read::Given(Sourced { value, source }) => Read::Given(Sourced { value: Some(value), source }),
+        Read::Absent => Read::Absent,
+        Read::Bad => Read::Bad,
+    };
+    let version = reader.settle(Setting::CrunchyVersion, given, || {
+        let value = image.tag().and_then(CrunchyVersion::of_tag);
+        let why = if value.is_some() { "from the image's tag" } else { "the tag does not end in a version" };
+        Sourced { value, source: Source::default_because(why) }
+    });
+    let contract = Contract::by_version(version.value);
+    let role_by = reader.read::<RoleBy>(Setting::RoleBy, role_by);
+    if let Some(Sourced { value: RoleBy::Image, source }) = role_by.given()
+        && let Err(Invalid { reason }) = contract.check_image_roles(set)
+    {
+        let hint = Some("leave it out: pgset then chooses by the pod's number, --role-by ordinal".to_owned());
+        reader.refuse(Setting::RoleBy, source.clone(), Some(RoleBy::Image.to_string()), reason, hint);
+    }
+    let role_by = reader.settle(Setting::RoleBy, role_by, || {
+        let value = contract.role_by(set);
+        let why = match value {
+            RoleBy::Image => "the image's PG_MODE=set".to_owned(),
+            RoleBy::Ordinal => match contract.check_image_roles(set) {
+                Err(Invalid { reason }) => reason,
+                Ok(()) => "the image's PG_MODE=set fails on today's clusters".to_owned(),
+            },
+        };
+        Sourced { value, source: Source::default_because(why) }
+    });
+    Crunchy { contract, role_by: role_by.value }
+}
+
+/// Notes what was said about a Crunchy image where there is none.
+fn refuse_for_postgres(
+    reader: &mut Reader<'_>,
+    version: Option<&str>,
+    role_by: Option<&str>,
+    flavor: &Sourced<Flavor>,
+) {
+    for (setting, flag) in [(Setting::CrunchyVersion, version), (Setting::RoleBy, role_by)] {
+        // A variable or a file may be there for another set.
+        if let Read::Given(Sourced { value, source: source @ Source::Flag(_) }) = reader.text(setting, flag) {
+            let reason = format!("is for Crunchy images, and the flavor is {}", flavor.value);
+            let hint = Some("give --flavor crunchy if it is one, or leave it out".to_owned());
+            reader.refuse(setting, source, Some(value), reason, hint);
+        }
+    }
 }
 
 /// The seed's image: `PREFIX/crunchy-postgres:TAG`.

@@ -4,6 +4,7 @@
 //! or terminals.
 
 mod choose;
+mod contract;
 mod file;
 mod input;
 mod passwords;
@@ -18,6 +19,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use contract::{Contract, CrunchyVersion, Labels, SUPERUSER_FOLDER, SetMode, USER_FOLDER, Words};
 pub use file::{DEFAULT_FILE, SettingsFile};
 pub use input::{Context, Env, Machine, ThisMachine};
 pub use resolve::{Connection, Inputs, Resolved, Sources, Target, Wishes, connection, resolve, target, wishes};
@@ -32,6 +34,8 @@ pub struct Settings {
     pub namespace: Namespace,
     pub image: Image,
     pub flavor: Flavor,
+    /// How a Crunchy image is spoken to; `None` for the other flavor.
+    pub crunchy: Option<Crunchy>,
     /// Members in all, the primary included.
     pub replicas: Replicas,
     pub storage: Storage,
@@ -51,6 +55,13 @@ pub struct Settings {
     pub uid: u32,
     /// A folder whose templates replace built-in ones.
     pub templates: Option<PathBuf>,
+}
+
+/// A Crunchy image as it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crunchy {
+    pub contract: Contract,
+    pub role_by: RoleBy,
 }
 
 /// What is behind the claims.

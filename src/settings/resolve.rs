@@ -187,6 +187,8 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         uid,
         ccp_image_tag,
         ccp_image_prefix,
+        crunchy_version,
+        role_by,
         buildbase,
         as_is: _, // Not a setting: how the checkout's manifests are taken.
         storage,
@@ -205,7 +207,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
 
     let Target { name, namespace, timeout } = read_target(reader, common, namespace);
     let (buildbase, templates) = choose::folders(reader, buildbase.as_deref(), templates.as_deref(), machine);
-    let ChosenImage { image, flavor, uid, seed } = choose::image(
+    let ChosenImage { image, flavor, crunchy, uid, seed } = choose::image(
         reader,
         ImageFlags {
             image: image.as_deref(),
@@ -213,7 +215,10 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             uid: uid.as_deref(),
             tag: ccp_image_tag.as_deref(),
             prefix: ccp_image_prefix.as_deref(),
+            version: crunchy_version.as_deref(),
+            role_by: role_by.as_deref(),
         },
+        &name,
     );
     let replicas = reader.read::<Replicas>(Setting::Replicas, replicas.as_deref());
     let replicas = reader.settle(Setting::Replicas, replicas, because("2", "a primary and a replica")).value;
@@ -254,6 +259,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
             namespace,
             image,
             flavor,
+            crunchy,
             replicas,
             storage,
             layout,

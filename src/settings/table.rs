@@ -12,6 +12,8 @@ pub enum Setting {
     CcpImagePrefix,
     Image,
     Flavor,
+    CrunchyVersion,
+    RoleBy,
     Replicas,
     Storage,
     NfsPath,
@@ -57,7 +59,7 @@ pub(super) struct Names {
 }
 
 impl Setting {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Name,
         Self::Namespace,
         Self::Context,
@@ -67,6 +69,8 @@ impl Setting {
         Self::CcpImagePrefix,
         Self::Image,
         Self::Flavor,
+        Self::CrunchyVersion,
+        Self::RoleBy,
         Self::Replicas,
         Self::Storage,
         Self::NfsPath,
@@ -104,6 +108,8 @@ impl Setting {
             }
             Self::Image => ("image", "--image", &["PGSET_IMAGE"]),
             Self::Flavor => ("flavor", "--flavor", &["PGSET_FLAVOR"]),
+            Self::CrunchyVersion => ("crunchy-version", "--crunchy-version", &["PGSET_CRUNCHY_VERSION"]),
+            Self::RoleBy => ("role-by", "--role-by", &["PGSET_ROLE_BY"]),
             Self::Replicas => ("replicas", "--replicas", &["PGSET_REPLICAS"]),
             Self::Storage => ("storage", "--storage", &["PGSET_STORAGE"]),
             Self::NfsPath => ("nfs-path", "--nfs-path", &["PGSET_NFS_PATH", "NFS_PATH"]),

@@ -16,7 +16,8 @@ fn allowed(row: &Row) -> bool {
         "name" => only("-") && lower && (1..=52).contains(&value.len()),
         "namespace" => only("-") && lower && (1..=63).contains(&value.len()),
         "image" => only("./:_@-[]") && (1..=700).contains(&value.len()),
-        "flavor" | "storage" | "layout" => only("-") && lower && value.len() <= 8,
+        "flavor" | "role-by" | "storage" | "layout" => only("-") && lower && value.len() <= 8,
+        "crunchy-version" => value == "unknown" || only(".") && value.split('.').count() == 3,
         "replicas" => value.parse::<u8>().is_ok_and(|n| (1..=32).contains(&n)),
         "nfs-server" => only(".:_-") && (1..=253).contains(&value.len()),
         "nfs-path" | "host-path" => {
@@ -52,6 +53,8 @@ fn put(common: &mut Common, flags: &mut SettingsFlags, setting: Setting, text: &
         Setting::CcpImagePrefix => flags.ccp_image_prefix = text,
         Setting::Image => flags.image = text,
         Setting::Flavor => flags.flavor = text,
+        Setting::CrunchyVersion => flags.crunchy_version = text,
+        Setting::RoleBy => flags.role_by = text,
         Setting::Replicas => flags.replicas = text,
         Setting::Storage => flags.storage = text,
         Setting::NfsPath => flags.nfs_path = text,
@@ -81,6 +84,8 @@ fn give(setting: Setting, way: usize, text: &str) -> Result<Resolved, Vec<Proble
         _ => "class",
     };
     flags.storage = Some(storage.to_owned()).filter(|_| setting != Setting::Storage);
+    // The flavor that uses the setting.
+    flags.flavor = matches!(setting, Setting::CrunchyVersion | Setting::RoleBy).then(|| "crunchy".to_owned());
     let mut env = Env::default();
     let mut file = SettingsFile::default();
     let names = setting.names();

@@ -33,6 +33,18 @@ const CASES: &[Case] = &[
         values: &["crunchy", "postgres", "crunchy"],
     },
     Case {
+        setting: Setting::CrunchyVersion,
+        with: &["--flavor", "crunchy"],
+        default: "unknown (default: the tag does not end in a version)",
+        values: &["1.2.6", "1.2.7", "4.5.0"],
+    },
+    Case {
+        setting: Setting::RoleBy,
+        with: &["--image", "crunchy-postgres:centos7-9.6-1.2.8"],
+        default: "image (default: the image's PG_MODE=set)",
+        values: &["ordinal", "image", "ordinal"],
+    },
+    Case {
         setting: Setting::Replicas,
         with: &[],
         default: "2 (default: a primary and a replica)",

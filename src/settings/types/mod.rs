@@ -122,6 +122,16 @@ word_type!(
 );
 
 word_type!(
+    /// Who decides whether a member of a Crunchy image is the primary.
+    RoleBy {
+        /// The image itself: `PG_MODE=set`, which also labels the pod through the Kubernetes API.
+        Image = "image",
+        /// The number in the pod's name: pgset's start script sets the mode, and nothing calls the API.
+        Ordinal = "ordinal",
+    }
+);
+
+word_type!(
     /// Where data lives.
     Layout {
         /// One ReadWriteMany claim, a folder per member.
@@ -194,6 +204,7 @@ mod tests {
     fn words() {
         accepted::<Flavor>(Flavor::WORDS);
         accepted::<Layout>(Layout::WORDS);
+        accepted::<RoleBy>(RoleBy::WORDS);
         accepted::<StorageKind>(StorageKind::WORDS);
         refused::<Layout>(&[("", "shared, per-pod"), ("Shared", "shared, per-pod"), ("per_pod", "shared, per-pod")]);
     }
