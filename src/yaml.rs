@@ -342,7 +342,10 @@ mod tests {
 
     #[test]
     fn json_documents_follow_each_other() {
-        assert_eq!(json_documents("{\"a\":\t1}\n\n{\"b\": [true, null]} "), Ok(vec![json!({"a": 1}), json!({"b": [true, null]})]));
+        assert_eq!(
+            json_documents("{\"a\":\t1}\n\n{\"b\": [true, null]} "),
+            Ok(vec![json!({"a": 1}), json!({"b": [true, null]})])
+        );
         assert_eq!(json_documents("  \n"), Ok(Vec::new()));
         let deep = "[".repeat(200);
         for (text, line, part) in [

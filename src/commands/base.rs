@@ -66,8 +66,10 @@ pub fn resolve(app: &App, flags: &SettingsFlags) -> Outcome<Found> {
             ));
         }
         if flags.as_is {
-            return Err(Failure::usage("--as-is is for the manifests of a crunchy-containers checkout, and there is none")
-                .hint("name one with --buildbase DIR"));
+            return Err(Failure::usage(
+                "--as-is is for the manifests of a crunchy-containers checkout, and there is none",
+            )
+            .hint("name one with --buildbase DIR"));
         }
         return Ok(Found { resolved, connection: connection.map_err(failed)?, base: None });
     };
@@ -91,8 +93,10 @@ pub fn resolve(app: &App, flags: &SettingsFlags) -> Outcome<Found> {
     if flags.as_is
         && let Some(source) = given_passwords(&resolved).first()
     {
-        return Err(Failure::usage(format!("--as-is leaves the passwords in the manifests, so {source} cannot give one"))
-            .hint("write the password into the manifest, or leave out --as-is: a Secret then holds it"));
+        return Err(Failure::usage(format!(
+            "--as-is leaves the passwords in the manifests, so {source} cannot give one"
+        ))
+        .hint("write the password into the manifest, or leave out --as-is: a Secret then holds it"));
     }
     let sources = resolved.sources.settings.clone();
     Ok(Found { resolved, connection, base: Some(Base { checkout, sources, as_is: flags.as_is }) })

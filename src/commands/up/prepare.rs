@@ -73,7 +73,8 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     }
     // Folders outlive every object; what a StorageClass provides is gone with its claims.
     let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
-    let passwords = async { passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed) };
+    let passwords =
+        async { passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;

@@ -39,7 +39,15 @@ pub(super) struct Plan<'a> {
 /// The checkout's objects where it has them, pgset's own for the rest.
 pub(super) fn build(checkout: &Checkout, own: Manifests, plan: &Plan<'_>) -> Result<Manifests, CheckoutError> {
     let names = Names::new(&plan.settings.name, &plan.settings.namespace);
-    let mut builder = Builder { checkout, plan, names: &names, notes: Notes::default(), fired: Vec::new(), used: Vec::new() };
+    let mut builder = Builder {
+        checkout,
+        plan,
+        names: &names,
+        notes: Notes::default(),
+        fired: Vec::new(),
+        used: Vec::new(),
+        renamed: Vec::new(),
+    };
     let mut objects = Vec::new();
     let mut volumes = builder.volumes().iter();
     for own in own.objects {
@@ -54,7 +62,8 @@ pub(super) fn build(checkout: &Checkout, own: Manifests, plan: &Plan<'_>) -> Res
     }
     let set = objects.iter().position(|object| object.kind == ObjectKind::StatefulSet).unwrap_or(objects.len());
     let labels = objects.get(set).map_or(Value::Null, |set| set.body["metadata"]["labels"].clone());
-    let extras = checkout.files.extra.iter().map(|extra| builder.extra(extra, &labels)).collect::<Result<Vec<_>, _>>()?;
+    let extras =
+        checkout.files.extra.iter().map(|extra| builder.extra(extra, &labels)).collect::<Result<Vec<_>, _>>()?;
     objects.splice(set..set, extras);
     Ok(Manifests { objects, notes: builder.finish() })
 }
@@ -67,6 +76,8 @@ struct Builder<'a> {
     /// Names of the rules that changed something.
     fired: Vec<&'static str>,
     used: Vec<*const Document>,
+    /// Objects that the set calls otherwise.
+    renamed: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -92,8 +103,12 @@ impl<'a> Builder<'a> {
             ObjectKind::Service if own.name == self.names.service() => one(Part::Headless, &files.headless),
             ObjectKind::Service if own.name == self.names.master_service() => one(Part::Master, &files.master),
             ObjectKind::Service if own.name == self.names.replica_service() => one(Part::Replica, &files.replica),
-            ObjectKind::PersistentVolumeClaim if is_class && files.class_claim.is_some() => one(Part::Claim, &files.class_claim),
-            ObjectKind::PersistentVolumeClaim => one(Part::Claim, &files.claim).or_else(|| one(Part::Claim, &files.class_claim)),
+            ObjectKind::PersistentVolumeClaim if is_class && files.class_claim.is_some() => {
+                one(Part::Claim, &files.class_claim)
+            }
+            ObjectKind::PersistentVolumeClaim => {
+                one(Part::Claim, &files.claim).or_else(|| one(Part::Claim, &files.class_claim))
+            }
             ObjectKind::ServiceAccount => one(Part::Account, &files.account),
             ObjectKind::Role => one(Part::Role, &files.role),
             ObjectKind::RoleBinding => one(Part::RoleBinding, &files.binding),
@@ -170,8 +185,7 @@ impl<'a> Builder<'a> {
     fn identity(&mut self, body: &mut Value, own: &Object) {
         let old = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if old != own.name {
-            let text = format!("{} {old} is called {}", own.kind.as_str(), own.name);
-            self.notes.replaced.push(text);
+            self.renamed.push(format!("{} {old} is {}", own.kind.as_str(), own.name));
         }
         *place(body, "/metadata/name") = own.name.clone().into();
         set_from(body, "/metadata/namespace", &own.body, "/metadata/namespace");
@@ -181,7 +195,12 @@ impl<'a> Builder<'a> {
         let templates = body.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).map_or(0, Vec::len);
         if templates > 0 && own.body.pointer("/spec/volumeClaimTemplates/0").is_some() {
             overlay(body, "/spec/volumeClaimTemplates/0/metadata/labels", &own.body);
-            set_from(body, "/spec/volumeClaimTemplates/0/metadata/name", &own.body, "/spec/volumeClaimTemplates/0/metadata/name");
+            set_from(
+                body,
+                "/spec/volumeClaimTemplates/0/metadata/name",
+                &own.body,
+                "/spec/volumeClaimTemplates/0/metadata/name",
+            );
         }
         if own.kind == ObjectKind::StatefulSet {
             set_from(body, "/spec/serviceName", &own.body, "/spec/serviceName");
@@ -237,21 +256,33 @@ impl<'a> Builder<'a> {
             }
             return;
         }
+        // Two places may say a setting differently, such as a request and a limit: what nobody gave stays as it is.
+        if !is_given && matches!(settings, [Setting::Cpu | Setting::Memory | Setting::Layout | Setting::Uid]) {
+            return;
+        }
         *place(body, pointer) = new.clone();
         if let Some(old) = old {
             self.replaced(document, own, pointer, &old, new, source);
         }
     }
 
-    fn replaced(&mut self, document: &Document, own: &Object, pointer: &str, old: &Value, new: &Value, source: Option<&Source>) {
+    fn replaced(
+        &mut self,
+        document: &Document,
+        own: &Object,
+        pointer: &str,
+        old: &Value,
+        new: &Value,
+        source: Option<&Source>,
+    ) {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let by = source.map_or_else(String::new, |source| format!(" ({source})"));
         self.notes.replaced.push(format!(
-            "{} {}: {} is {}{by}, not {} as in {}",
+            "{} {}: {} is {}{}, not {} as in {}",
             own.kind.as_str(),
             own.name,
             path(pointer),
             plain(new),
+            by(source),
             plain(old),
             document.file
         ));
@@ -281,20 +312,30 @@ impl<'a> Builder<'a> {
     fn claims(&mut self, document: &Document, body: &mut Value, own: &Object) {
         let template = "/spec/volumeClaimTemplates/0";
         let source = [Setting::Layout, Setting::Storage].iter().find_map(|setting| self.plan.sources.get(setting));
-        let volumes = body.pointer("/spec/template/spec/volumes").and_then(Value::as_array).cloned().unwrap_or_default();
-        let shared = volumes.iter().position(|volume| volume["persistentVolumeClaim"].is_object() && data(body, volume));
+        let volumes =
+            body.pointer("/spec/template/spec/volumes").and_then(Value::as_array).cloned().unwrap_or_default();
+        let shared =
+            volumes.iter().position(|volume| volume["persistentVolumeClaim"].is_object() && data(body, volume));
         let own_volumes = own.body.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
-        let own_shared = own_volumes.and_then(|volumes| volumes.iter().find(|volume| volume["persistentVolumeClaim"].is_object()));
+        let own_shared =
+            own_volumes.and_then(|volumes| volumes.iter().find(|volume| volume["persistentVolumeClaim"].is_object()));
         let has_template = body.pointer(template).is_some();
         match (own_shared, own.body.pointer(template)) {
             (Some(own_shared), _) => {
                 if has_template {
                     rules::remove(body, "/spec/volumeClaimTemplates");
-                    self.notes.replaced.push(format!("StatefulSet {}: one claim for all members{}, not a claim each as in {}", own.name, by(source), document.file));
+                    self.notes.replaced.push(format!(
+                        "StatefulSet {}: one claim for all members{}, not a claim each as in {}",
+                        own.name,
+                        by(source),
+                        document.file
+                    ));
                 }
                 let claim = "/persistentVolumeClaim/claimName";
                 match shared {
-                    Some(index) => set_from(body, &format!("/spec/template/spec/volumes/{index}{claim}"), own_shared, claim),
+                    Some(index) => {
+                        set_from(body, &format!("/spec/template/spec/volumes/{index}{claim}"), own_shared, claim)
+                    }
                     None => {
                         let list = place(body, "/spec/template/spec/volumes");
                         let mut items = list.as_array().cloned().unwrap_or_default();
@@ -308,10 +349,21 @@ impl<'a> Builder<'a> {
                     if let Some(Value::Array(items)) = body.pointer_mut("/spec/template/spec/volumes") {
                         items.remove(index);
                     }
-                    self.notes.replaced.push(format!("StatefulSet {}: a claim for each member{}, not one for all as in {}", own.name, by(source), document.file));
+                    self.notes.replaced.push(format!(
+                        "StatefulSet {}: a claim for each member{}, not one for all as in {}",
+                        own.name,
+                        by(source),
+                        document.file
+                    ));
                 }
                 if has_template {
-                    self.put(document, body, own, &format!("{template}/spec/resources/requests/storage"), &[Setting::Size]);
+                    self.put(
+                        document,
+                        body,
+                        own,
+                        &format!("{template}/spec/resources/requests/storage"),
+                        &[Setting::Size],
+                    );
                     self.put(document, body, own, &format!("{template}/spec/accessModes"), &[Setting::Layout]);
                 } else {
                     *place(body, "/spec/volumeClaimTemplates") = Value::Array(vec![own_template.clone()]);
@@ -324,48 +376,64 @@ impl<'a> Builder<'a> {
     /// What is behind a volume, and how large it is.
     fn volume(&mut self, document: &Document, body: &mut Value, own: &Object) {
         let sources = [Setting::Storage, Setting::NfsServer, Setting::NfsPath, Setting::HostPath];
-        let source = sources.iter().filter_map(|setting| self.plan.sources.get(setting)).max_by_key(|source| source.is_given());
-        for (kind, members) in [("nfs", &["server", "path"][..]), ("hostPath", &["path"])] {
+        let source =
+            sources.iter().filter_map(|setting| self.plan.sources.get(setting)).max_by_key(|source| source.is_given());
+        // The text of the file, since a variable in it may have no value where another kind of storage is used.
+        let old = behind(&document.body);
+        for kind in ["nfs", "hostPath"] {
             let pointer = format!("/spec/{kind}");
-            let Some(new) = own.body.pointer(&pointer) else {
-                if let Some(old) = body.pointer(&pointer).cloned() {
-                    rules::remove(body, &pointer);
-                    let new = [own.body.pointer("/spec/nfs"), own.body.pointer("/spec/hostPath")].into_iter().flatten().next();
-                    self.replaced(document, own, &pointer, &old, new.unwrap_or(&Value::Null), source);
+            match own.body.pointer(&pointer).and_then(Value::as_object) {
+                None => rules::remove(body, &pointer),
+                Some(members) => {
+                    for member in members.keys().filter(|member| *member != "type") {
+                        let pointer = format!("{pointer}/{member}");
+                        set_from(body, &pointer, &own.body, &pointer);
+                    }
                 }
-                continue;
-            };
-            if body.pointer(&pointer).is_none() {
-                *place(body, &pointer) = new.clone();
-                continue;
             }
-            for member in members {
-                let pointer = format!("{pointer}/{member}");
-                let old = body.pointer(&pointer).cloned().unwrap_or(Value::Null);
-                set_from(body, &pointer, &own.body, &pointer);
-                let new = own.body.pointer(&pointer).cloned().unwrap_or(Value::Null);
-                if old != new && old != "" && !old.is_null() {
-                    self.replaced(document, own, &pointer, &old, &new, source);
-                }
+        }
+        if source.is_some_and(Source::is_given) {
+            let new = behind(&own.body);
+            let filled = variables::filled(&old, &|name| self.value_of(name)).ok();
+            if filled.as_ref() != Some(&new) {
+                self.note(format!("the volumes are on {new}{}, not on {old} as in {MANIFESTS}", by(source)));
             }
         }
         // A claim binds to no volume that is smaller than itself.
         let capacity = "/spec/capacity/storage";
-        let bytes = body.pointer(capacity).and_then(Value::as_str).and_then(|text| text.parse::<crate::settings::Quantity>().ok());
+        let bytes = body
+            .pointer(capacity)
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse::<crate::settings::Quantity>().ok());
         if bytes.is_none_or(|capacity| capacity.bytes() < self.plan.settings.size.bytes()) {
             let old = body.pointer(capacity).cloned().filter(|old| *old != "");
             set_from(body, capacity, &own.body, capacity);
             if let (Some(old), Some(new)) = (old, own.body.pointer(capacity)) {
-                self.replaced(document, own, capacity, &old, new, self.plan.sources.get(&Setting::Size));
+                let (old, new) = (old.as_str().unwrap_or_default(), new.as_str().unwrap_or_default());
+                let source = by(self.plan.sources.get(&Setting::Size));
+                self.note(format!(
+                    "the volumes have {new}{source}, as much as the claim asks for, not {old} as in {MANIFESTS}"
+                ));
             }
+        }
+    }
+
+    /// Notes a replacement, once for all volumes.
+    fn note(&mut self, line: String) {
+        if !self.notes.replaced.contains(&line) {
+            self.notes.replaced.push(line);
         }
     }
 
     /// An object that the checkout has not.
     fn without(&mut self, own: Object) -> Option<Object> {
         let (rule, why) = match own.kind {
-            ObjectKind::Role | ObjectKind::RoleBinding => ("rbac", RULES.iter().find(|rule| rule.name == "rbac").map_or("", |rule| rule.why)),
-            ObjectKind::PodDisruptionBudget => ("disruption-budget", "a node that is drained takes one member at a time"),
+            ObjectKind::Role | ObjectKind::RoleBinding => {
+                ("rbac", RULES.iter().find(|rule| rule.name == "rbac").map_or("", |rule| rule.why))
+            }
+            ObjectKind::PodDisruptionBudget => {
+                ("disruption-budget", "a node that is drained takes one member at a time")
+            }
             ObjectKind::ConfigMap => ("config", "PostgreSQL's settings and the members' scripts"),
             ObjectKind::PersistentVolume
             | ObjectKind::PersistentVolumeClaim
@@ -373,7 +441,11 @@ impl<'a> Builder<'a> {
             | ObjectKind::Secret
             | ObjectKind::Service
             | ObjectKind::StatefulSet => {
-                self.notes.added.push(format!("{} {} is pgset's own: {MANIFESTS} has none", own.kind.as_str(), own.name));
+                self.notes.added.push(format!(
+                    "{} {} is pgset's own: {MANIFESTS} has none",
+                    own.kind.as_str(),
+                    own.name
+                ));
                 return Some(own);
             }
         };
@@ -399,7 +471,8 @@ impl<'a> Builder<'a> {
         overlay(&mut body, "/metadata/labels", &own);
         let name = document.name().to_owned();
         self.notes.added.push(format!("{} {name} of {} is taken in", document.kind.as_str(), document.file));
-        let own = Object { kind: document.kind, namespace: Some(self.names.namespace().to_owned()), name, body: Value::Null };
+        let own =
+            Object { kind: document.kind, namespace: Some(self.names.namespace().to_owned()), name, body: Value::Null };
         checked(document, body, &own)
     }
 
@@ -415,11 +488,31 @@ impl<'a> Builder<'a> {
         let all = singles.chain(&files.nfs_volumes).chain(&files.host_volumes);
         let unused = all.filter(|document| !self.used.contains(&std::ptr::from_ref(*document)));
         let unused = unused.map(|document| {
-            format!("{} {} in {} is left out: these settings have no part for it", document.kind.as_str(), document.name(), document.file)
+            format!(
+                "{} {} in {} is left out: these settings have no part for it",
+                document.kind.as_str(),
+                document.name(),
+                document.file
+            )
         });
+        if !self.renamed.is_empty() {
+            let (set, namespace) = (self.names.set(), self.names.namespace());
+            let renamed = self.renamed.join(", ");
+            self.notes.replaced.insert(0, format!("as the set {set} in namespace {namespace}: {renamed}"));
+        }
         self.notes.left_out = files.left_out.iter().cloned().chain(unused).collect();
         self.notes.upgrades = upgrades;
         self.notes
+    }
+}
+
+/// What is behind a volume.
+fn behind(volume: &Value) -> String {
+    let text = |pointer: &str| volume.pointer(pointer).and_then(Value::as_str);
+    match (text("/spec/nfs/server"), text("/spec/nfs/path"), text("/spec/hostPath/path")) {
+        (Some(server), Some(path), _) => format!("nfs {server}:{path}"),
+        (_, _, Some(path)) => format!("hostPath {path}"),
+        _ => "something else".to_owned(),
     }
 }
 
@@ -505,7 +598,9 @@ fn shape(document: &Document, body: &Value) -> Result<(), CheckoutError> {
     ] {
         object(pointer)?;
     }
-    for pointer in ["/spec/ports", "/spec/volumeClaimTemplates", "/spec/template/spec/volumes", "/spec/template/spec/containers"] {
+    for pointer in
+        ["/spec/ports", "/spec/volumeClaimTemplates", "/spec/template/spec/volumes", "/spec/template/spec/containers"]
+    {
         list(pointer)?;
     }
     if body.pointer("/spec/volumeClaimTemplates/1").is_some() {

@@ -93,7 +93,10 @@ fn is_address_call(word: &str) -> bool {
         .and_then(|word| word.strip_suffix('`'))
         .or_else(|| word.strip_prefix("$(").and_then(|word| word.strip_suffix(')')));
     let words: Vec<&str> = inner.unwrap_or_default().split_whitespace().collect();
-    matches!(words[..], ["hostname" | "/bin/hostname" | "/usr/bin/hostname", "--ip-address" | "-i" | "-I" | "--all-ip-addresses"])
+    matches!(
+        words[..],
+        ["hostname" | "/bin/hostname" | "/usr/bin/hostname", "--ip-address" | "-i" | "-I" | "--all-ip-addresses"]
+    )
 }
 
 /// One word of the shell: quotes taken off, variables put in.
@@ -162,7 +165,9 @@ fn variable<'a>(after: &'a str, lookup: &dyn Fn(&str) -> Option<String>) -> Resu
         return Ok(("$".to_owned(), rest));
     }
     if !is_name(name) {
-        return Err(if rest.starts_with('(') { "runs a command" } else { "names a variable of the shell's own" }.to_owned());
+        return Err(
+            if rest.starts_with('(') { "runs a command" } else { "names a variable of the shell's own" }.to_owned()
+        );
     }
     Ok((known(name)?, rest))
 }

@@ -125,11 +125,12 @@ fn read(file: &str, text: &str) -> Result<Vec<(String, Value)>, CheckoutError> {
         return Err(CheckoutError::new(file, "", "expected an object, found none"));
     }
     let several = all.len() > 1;
-    let label = |(index, value): (usize, &Value)| match (several, value["kind"].as_str(), value["metadata"]["name"].as_str()) {
-        (false, ..) => file.to_owned(),
-        (true, Some(kind), Some(name)) => format!("{file} ({kind} {name})"),
-        (true, ..) => format!("{file} (document {})", index + 1),
-    };
+    let label =
+        |(index, value): (usize, &Value)| match (several, value["kind"].as_str(), value["metadata"]["name"].as_str()) {
+            (false, ..) => file.to_owned(),
+            (true, Some(kind), Some(name)) => format!("{file} ({kind} {name})"),
+            (true, ..) => format!("{file} (document {})", index + 1),
+        };
     Ok(all.iter().enumerate().map(|one| (label(one), one.1.clone())).collect())
 }
 
@@ -144,7 +145,8 @@ fn known(file: &str, body: Value) -> Result<Result<Document, String>, CheckoutEr
             return error(at, "expected a text".to_owned());
         }
     }
-    let (kind, name) = (body["kind"].as_str().unwrap_or_default(), body["metadata"]["name"].as_str().unwrap_or_default());
+    let (kind, name) =
+        (body["kind"].as_str().unwrap_or_default(), body["metadata"]["name"].as_str().unwrap_or_default());
     let Some(known) = ObjectKind::ALL.into_iter().find(|known| known.as_str() == kind) else {
         return Ok(Err(format!("{kind} {name} in {file} is left out: pgset applies no objects of this kind")));
     };
@@ -163,7 +165,8 @@ struct Sorter {
 impl Sorter {
     fn sort(mut self, documents: Vec<Document>) -> Result<Files, CheckoutError> {
         // The StatefulSet says what the others are called.
-        let (sets, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(|one| one.kind == ObjectKind::StatefulSet);
+        let (sets, others): (Vec<_>, Vec<_>) =
+            documents.into_iter().partition(|one| one.kind == ObjectKind::StatefulSet);
         for set in sets {
             let has_templates = set.body.pointer("/spec/volumeClaimTemplates").is_some_and(|list| !list.is_null());
             put(if has_templates { &mut self.files.class_set } else { &mut self.files.set }, set)?;
@@ -196,11 +199,9 @@ impl Sorter {
                 files.host_volumes.push(one);
                 Ok(())
             }
-            ObjectKind::PersistentVolume => {
-                Err(one.error(".spec", "expected a volume on nfs or hostPath").hinted(
-                    "other storage comes by a StorageClass: remove the file, and give --storage class --storage-class NAME",
-                ))
-            }
+            ObjectKind::PersistentVolume => Err(one.error(".spec", "expected a volume on nfs or hostPath").hinted(
+                "other storage comes by a StorageClass: remove the file, and give --storage class --storage-class NAME",
+            )),
             ObjectKind::ServiceAccount if links.account.as_deref().is_none_or(|account| account == one.name()) => {
                 put(&mut files.account, one)
             }
@@ -224,7 +225,8 @@ fn put(place: &mut Option<Document>, one: Document) -> Result<(), CheckoutError>
         }
         Some(first) => {
             let (kind, name) = (one.kind.as_str(), one.name());
-            Err(one.error("", format!("{kind} {name} has the same part as the one in {}", first.file))
+            Err(one
+                .error("", format!("{kind} {name} has the same part as the one in {}", first.file))
                 .hinted("leave one of the two in the folder"))
         }
     }
@@ -268,7 +270,8 @@ impl Links {
             links.replica.extend(env("PG_REPLICA_HOST"));
             links.replica.extend(text(&format!("{template}/metadata/labels/name")));
             let account = |name: &str| text(&format!("{template}/spec/{name}"));
-            links.account = links.account.take().or_else(|| account("serviceAccountName")).or_else(|| account("serviceAccount"));
+            links.account =
+                links.account.take().or_else(|| account("serviceAccountName")).or_else(|| account("serviceAccount"));
             links.claim = links.claim.take().or_else(|| claim_of(set));
         }
         Ok(links)
@@ -303,9 +306,8 @@ pub(super) fn main_container(set: &Document) -> Result<usize, CheckoutError> {
     let has_mode = |container: &Value| {
         container["env"].as_array().is_some_and(|env| env.iter().any(|variable| variable["name"] == "PG_MODE"))
     };
-    let is_crunchy = |container: &Value| {
-        container["image"].as_str().is_some_and(|image| image.contains("crunchy-postgres"))
-    };
+    let is_crunchy =
+        |container: &Value| container["image"].as_str().is_some_and(|image| image.contains("crunchy-postgres"));
     let found = containers.iter().position(has_mode).or_else(|| containers.iter().position(is_crunchy));
     Ok(found.unwrap_or(0))
 }

@@ -72,7 +72,8 @@ impl Checkout {
 
     fn new(texts: &Texts, env: &Env) -> Result<Self, CheckoutError> {
         let outside = variables::known().filter_map(|name| Some((name, env.text(name)?))).collect();
-        let envvars = texts.envvars.as_deref().map(|text| envvars::parse(text, &|name| env.text(name))).unwrap_or_default();
+        let envvars =
+            texts.envvars.as_deref().map(|text| envvars::parse(text, &|name| env.text(name))).unwrap_or_default();
         Ok(Self { files: Files::new(texts)?, envvars, outside, others: texts.others.clone() })
     }
 
@@ -112,7 +113,11 @@ impl Checkout {
     /// # Errors
     ///
     /// A manifest that is not what it should be.
-    pub fn settings(&self, storage: Option<StorageKind>, per_pod: bool) -> Result<BTreeMap<Setting, Sourced<String>>, CheckoutError> {
+    pub fn settings(
+        &self,
+        storage: Option<StorageKind>,
+        per_pod: bool,
+    ) -> Result<BTreeMap<Setting, Sourced<String>>, CheckoutError> {
         let mut facts = Facts { checkout: self, found: self.exported() };
         facts.of_set(self.files.stateful_set(per_pod)?)?;
         facts.of_storage(storage, per_pod);
@@ -206,11 +211,16 @@ impl Facts<'_> {
         let checkout = self.checkout;
         let files = &checkout.files;
         let volumes = checkout.volumes(storage);
-        let set = if per_pod { files.class_set.as_ref().or(files.set.as_ref()) } else { files.set.as_ref().or(files.class_set.as_ref()) };
+        let set = if per_pod {
+            files.class_set.as_ref().or(files.set.as_ref())
+        } else {
+            files.set.as_ref().or(files.class_set.as_ref())
+        };
         let has_templates = set.is_some_and(|set| set.body.pointer("/spec/volumeClaimTemplates").is_some());
         let claim = files.claim.as_ref().or(files.class_claim.as_ref());
         let class_claim = files.class_claim.as_ref().or(files.claim.as_ref());
-        let is_class = storage == Some(StorageKind::Class) || (storage.is_none() && (has_templates || volumes.is_empty()));
+        let is_class =
+            storage == Some(StorageKind::Class) || (storage.is_none() && (has_templates || volumes.is_empty()));
         if let (Some(set), true) = (set, has_templates) {
             let template = "/spec/volumeClaimTemplates/0/spec";
             self.put(Setting::Layout, set, "/spec/volumeClaimTemplates", "per-pod", "");
@@ -261,7 +271,9 @@ impl Facts<'_> {
             return;
         }
         let place = format!("{}{what}", build::path(pointer));
-        let source = match variables::alone(text).and_then(|name| Some((name, CHECKOUT_VARIABLES.into_iter().find(|known| *known == name)?))) {
+        let source = match variables::alone(text)
+            .and_then(|name| Some((name, CHECKOUT_VARIABLES.into_iter().find(|known| *known == name)?)))
+        {
             Some((name, known)) if self.checkout.outside.contains_key(name) => Source::Env(known),
             _ if place.is_empty() => Source::Checkout(document.file.clone()),
             _ => Source::Checkout(format!("{}: {place}", document.file)),

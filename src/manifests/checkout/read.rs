@@ -135,9 +135,13 @@ mod tests {
         symlink("set.json", manifests.join("pv1.json")).expect("a link");
         symlink("base", folder.path().join("link")).expect("a link");
         let texts = read(&folder.path().join("link")).expect("texts").expect("a checkout");
-        let names: Vec<&str> = texts.manifests.iter().map(|(name, _)| name.rsplit('/').next().unwrap_or(name)).collect();
+        let names: Vec<&str> =
+            texts.manifests.iter().map(|(name, _)| name.rsplit('/').next().unwrap_or(name)).collect();
         assert_eq!(names, ["a.yaml", "pv1.json", "set.json", "set.json.dynamic"]);
-        assert_eq!((texts.others.as_slice(), texts.envvars), (&["notes.txt".to_owned(), "run.sh".to_owned()][..], None));
+        assert_eq!(
+            (texts.others.as_slice(), texts.envvars),
+            (&["notes.txt".to_owned(), "run.sh".to_owned()][..], None)
+        );
         assert!(read(folder.path()).expect("no error").is_none());
         fs::write(folder.path().join("base").join(ENVVARS), "export A=b\n").expect("a file");
         let texts = read(&folder.path().join("base")).expect("texts").expect("a checkout");

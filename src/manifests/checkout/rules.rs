@@ -97,7 +97,12 @@ pub(super) const RULES: &[Rule] = &[
             set(object, "/spec/storageClassName", own);
             for index in 0..list(object, "/spec/volumeClaimTemplates").len() {
                 let template = format!("/spec/volumeClaimTemplates/{index}");
-                set_from(object, &format!("{template}/spec/storageClassName"), own, "/spec/volumeClaimTemplates/0/spec/storageClassName");
+                set_from(
+                    object,
+                    &format!("{template}/spec/storageClassName"),
+                    own,
+                    "/spec/volumeClaimTemplates/0/spec/storageClassName",
+                );
                 remove(object, &format!("{template}/metadata/annotations/volume.alpha.kubernetes.io~1storage-class"));
                 remove_empty(object, &format!("{template}/metadata/annotations"));
             }
@@ -293,7 +298,8 @@ fn mode(object: &mut Value, own: &Value) {
 
 /// Takes over pgset's own volumes for which `wanted` holds, and where they are mounted.
 fn mounts(object: &mut Value, own: &Value, wanted: impl Fn(&Value) -> bool) {
-    let volumes: Vec<Value> = list(own, &format!("{POD}/volumes")).iter().filter(|volume| wanted(volume)).cloned().collect();
+    let volumes: Vec<Value> =
+        list(own, &format!("{POD}/volumes")).iter().filter(|volume| wanted(volume)).cloned().collect();
     let has = |items: &[Value], field: &str, item: &Value| items.iter().any(|other| other[field] == item[field]);
     for mount in list(own, &format!("{CONTAINER}/volumeMounts")) {
         let mounted = list(object, &format!("{CONTAINER}/volumeMounts"));

@@ -163,12 +163,17 @@ pub(super) fn fill(
     document: &Value,
     value_of: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Value, CheckoutError> {
-    fill_at(document, "", &|at, text| {
-        filled(text, value_of).map_err(|name| {
-            CheckoutError::new(file, at, format!("${name} has no value"))
-                .hinted(format!("export {name}=…, or write the value into the file"))
-        })
-    }, value_of)
+    fill_at(
+        document,
+        "",
+        &|at, text| {
+            filled(text, value_of).map_err(|name| {
+                CheckoutError::new(file, at, format!("${name} has no value"))
+                    .hinted(format!("export {name}=…, or write the value into the file"))
+            })
+        },
+        value_of,
+    )
 }
 
 fn fill_at(
@@ -205,7 +210,9 @@ fn members(
     value_of: &dyn Fn(&str) -> Option<String>,
     text: &dyn Fn(&str, &str) -> Result<String, CheckoutError>,
 ) -> Result<Map<String, Value>, CheckoutError> {
-    let Some(given) = value_of(SECURITY_CONTEXT).filter(|given| !given.trim().is_empty()) else { return Ok(Map::new()) };
+    let Some(given) = value_of(SECURITY_CONTEXT).filter(|given| !given.trim().is_empty()) else {
+        return Ok(Map::new());
+    };
     match crate::yaml::json_documents(&format!("{{{given}}}")).as_deref() {
         Ok([Value::Object(members)]) => Ok(members.clone()),
         // Asked for by its name, it is told with the file.
