@@ -147,6 +147,8 @@ impl Removal<'_> {
             self.object(ObjectKind::Service, names.master_service()),
             self.object(ObjectKind::Service, names.replica_service()),
             self.object(ObjectKind::ConfigMap, names.config()),
+            self.object(ObjectKind::RoleBinding, names.role()),
+            self.object(ObjectKind::Role, names.role()),
             self.object(ObjectKind::ServiceAccount, names.service_account()),
         ]
     }
@@ -162,7 +164,16 @@ impl Removal<'_> {
     /// Those objects that exist and are this set's, and those that exist and are somebody else's.
     async fn ours(&self, objects: Vec<Object>) -> Outcome<(Vec<Object>, Vec<(String, String)>)> {
         let applier = Applier::new(self.cluster);
-        let live = join_all(objects.iter().map(|object| applier.live(object))).await;
+        let live = join_all(objects.iter().map(async |object| match applier.live(object).await {
+            // Only a Crunchy image that labels pods has them; who may not see them did not make any.
+            Err(failure)
+                if failure.is_forbidden() && matches!(object.kind, ObjectKind::Role | ObjectKind::RoleBinding) =>
+            {
+                Ok(None)
+            }
+            live => live,
+        }))
+        .await;
         let (mut ours, mut foreign) = (Vec::new(), Vec::new());
         for (object, live) in objects.into_iter().zip(live) {
             match live?.map(|live| foreign_owner(self.names.set(), &live)) {

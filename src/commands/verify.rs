@@ -19,7 +19,7 @@ use crate::postgres::{Session, SqlError};
 use crate::report::text::lapse;
 use crate::report::{Paint, document};
 use crate::set::Observation;
-use crate::set::identity::{REPLICATION_USER, SUPERUSER};
+use crate::set::identity::SUPERUSER;
 use crate::set::observation::Answer;
 use crate::set::verify::{self, Check, Outcome as Seen};
 
@@ -332,8 +332,8 @@ impl Verifier<'_> {
         let mut users = vec![(SUPERUSER.to_owned(), "superuser", "postgres".to_owned())];
         if let Some(own) = own {
             users.push((own.user, "user", own.database));
+            users.push((own.replication_user, "replication", "postgres".to_owned()));
         }
-        users.push((REPLICATION_USER.to_owned(), "replication", "postgres".to_owned()));
         Ok(join_all(users.iter().map(async |(user, key, database)| {
             let Some(password) = self.secret.and_then(|secret| secret.get(key)) else {
                 return Check::failed("password", user, format!("the Secret has no {key}"));

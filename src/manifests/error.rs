@@ -10,9 +10,6 @@ use crate::error::{Failure, Kind};
 /// Why settings and templates do not make manifests.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// The image's flavor has no templates yet.
-    #[error("crunchy images are not supported yet: {image}")]
-    Crunchy { image: String },
     /// A value that `postgresql.conf` cannot hold.
     #[error("failed to write postgresql.conf: {parameter:?}: {reason}")]
     Parameter { parameter: String, reason: &'static str },
@@ -44,10 +41,6 @@ impl ManifestError {
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Crunchy { .. } => vec![
-                "use an image with PostgreSQL's own programs, such as `--image postgres:17`".to_owned(),
-                "if the image has them in spite of its name, say so: `--flavor postgres`".to_owned(),
-            ],
             Self::UnknownTemplate { known, .. } => {
                 vec![format!("the templates are: {}", known.join(", "))]
             }
@@ -64,9 +57,7 @@ impl ManifestError {
 impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
         let kind = match error {
-            ManifestError::Crunchy { .. } | ManifestError::Parameter { .. } | ManifestError::UnknownTemplate { .. } => {
-                Kind::Usage
-            }
+            ManifestError::Parameter { .. } | ManifestError::UnknownTemplate { .. } => Kind::Usage,
             ManifestError::Exists { .. } => Kind::Refused,
             ManifestError::Template { .. } | ManifestError::Checkout(_) | ManifestError::Io { .. } => Kind::Error,
         };

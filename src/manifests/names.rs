@@ -70,6 +70,12 @@ impl Names {
         format!("{}-sa", self.set)
     }
 
+    /// The Role, and its binding, that let a Crunchy image label its own pods.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.set
+    }
+
     /// The one claim of the shared layout.
     #[must_use]
     pub fn shared_claim(&self) -> String {

@@ -11,7 +11,9 @@ use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Notes, Object, ObjectKind};
-use crate::settings::{ClassName, Flavor, Image, Layout, Quantity, Replicas, Settings, Storage};
+use crate::settings::{
+    ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage, USER_FOLDER,
+};
 
 /// What the objects depend on beside the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +39,9 @@ impl Context {
 ///
 /// # Errors
 ///
-/// When the flavor has no templates, when a template does not render, or when what it renders to is not the object that
+/// When a template does not render, or when what it renders to is not the object that
 /// belongs there.
 pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> Result<Manifests, ManifestError> {
-    if settings.flavor == Flavor::Crunchy {
-        return Err(ManifestError::Crunchy { image: settings.image.to_string() });
-    }
     let names = Names::new(&settings.name, &settings.namespace);
     let mut renderer = Renderer {
         templates: templates.compile()?,
@@ -59,11 +58,23 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
         objects.push(renderer.object(ObjectKind::PersistentVolumeClaim, "persistentvolumeclaim.yaml", &name)?);
     }
     objects.push(renderer.object(ObjectKind::ServiceAccount, "serviceaccount.yaml", &names.service_account())?);
+    if settings.crunchy.is_some_and(|crunchy| crunchy.labels_pods()) {
+        objects.push(renderer.object(ObjectKind::Role, "role.yaml", names.role())?);
+        objects.push(renderer.object(ObjectKind::RoleBinding, "rolebinding.yaml", names.role())?);
+    }
 
     let mut files: Vec<NamedText> = Vec::new();
-    let conf = postgresql_conf(settings, context.room.as_ref().unwrap_or(&settings.size), &mut renderer)?;
-    files.push(NamedText { name: "postgresql.conf", text: &conf });
-    files.extend(templates.scripts().map(|(name, text)| NamedText { name, text }));
+    let conf;
+    let users = settings.crunchy.map(|crunchy| crunchy_users(settings, crunchy));
+    match &users {
+        // The image writes its own postgresql.conf.
+        Some(users) => files.extend(users.iter().map(|user| NamedText { name: user.file, text: &user.username })),
+        None => {
+            conf = postgresql_conf(settings, context.room.as_ref().unwrap_or(&settings.size), &mut renderer)?;
+            files.push(NamedText { name: "postgresql.conf", text: &conf });
+        }
+    }
+    files.extend(templates.scripts(settings.flavor).map(|(name, text)| NamedText { name, text }));
     renderer.context.insert("files", &files);
     let config = renderer.object(ObjectKind::ConfigMap, "configmap.yaml", &names.config())?;
     renderer.context.insert("config_hash", &hash(&config.body["data"]));
@@ -74,7 +85,11 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
     objects.push(renderer.object(ObjectKind::Service, "service-replica.yaml", &names.replica_service())?);
     let budget = names.disruption_budget();
     objects.push(renderer.object(ObjectKind::PodDisruptionBudget, "poddisruptionbudget.yaml", budget)?);
-    objects.push(renderer.object(ObjectKind::StatefulSet, "statefulset.yaml", names.statefulset())?);
+    let stateful_set = match settings.flavor {
+        Flavor::Postgres => "statefulset.yaml",
+        Flavor::Crunchy => "statefulset-crunchy.yaml",
+    };
+    objects.push(renderer.object(ObjectKind::StatefulSet, stateful_set, names.statefulset())?);
     let manifests = Manifests { objects, notes: Notes::default() };
     match templates.base() {
         Some(base) => Ok(base.build(manifests, settings)?),
@@ -104,8 +119,8 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         name: _,
         namespace: _, // Both through `names`.
         image,
-        flavor: _, // One flavor has templates.
-        crunchy: _,
+        flavor: _, // Has chosen the templates.
+        crunchy,
         replicas: _, // The context's counts.
         storage,
         layout,
@@ -133,6 +148,7 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
         ("config", &names.config()),
         ("passwords", &names.passwords()),
         ("state", &names.state()),
+        ("role", names.role()),
         ("disruption_budget", names.disruption_budget()),
         ("primary", &context.primary),
         ("image", image.as_str()),
@@ -150,8 +166,94 @@ fn values(settings: &Settings, context: &Context, names: &Names) -> tera::Contex
     values.insert("replicas", &context.replicas);
     values.insert("uid", uid);
     values.insert("storage", &StorageValues::from(storage));
+    values.insert("crunchy", &crunchy.map(|crunchy| CrunchyValues::new(settings, crunchy)));
     values
 }
+
+/// A Crunchy image's contract as templates see it.
+#[derive(Serialize)]
+struct CrunchyValues {
+    /// `PG_MODE`: `set`, or what the start script replaces.
+    mode: &'static str,
+    primary_mode: &'static str,
+    replica_mode: &'static str,
+    user_variable: String,
+    host_variable: String,
+    port_variable: String,
+    replication_user: &'static str,
+    user_folder: &'static str,
+    superuser_folder: &'static str,
+    replication_folder: &'static str,
+    programs: &'static str,
+    readiness: String,
+    liveness: String,
+    mode_variable: bool,
+    /// Whether the image calls the Kubernetes API.
+    labels_pods: bool,
+    /// Whether pods may have fields that Kubernetes did not have when the image was made.
+    modern: bool,
+    shared_buffers: String,
+    users: Vec<CrunchyUser>,
+}
+
+impl CrunchyValues {
+    fn new(settings: &Settings, crunchy: Crunchy) -> Self {
+        let Crunchy { contract, role_by } = crunchy;
+        let words = contract.words;
+        let variable = |of: &str| format!("{}_{of}", words.variable());
+        let room = Room {
+            memory: settings.memory.bytes(),
+            disk: settings.size.bytes(),
+            layout: settings.layout,
+            connections: 100,
+        };
+        Self {
+            mode: match role_by {
+                RoleBy::Image => "set",
+                RoleBy::Ordinal => "ordinal",
+            },
+            primary_mode: words.primary_mode(),
+            replica_mode: words.replica_mode(),
+            user_variable: variable("USER"),
+            host_variable: variable("HOST"),
+            port_variable: variable("PORT"),
+            replication_user: words.replication_user(),
+            user_folder: USER_FOLDER,
+            superuser_folder: SUPERUSER_FOLDER,
+            replication_folder: words.secret_folder(),
+            programs: contract.programs,
+            readiness: format!("{}/readiness.sh", contract.programs),
+            liveness: format!("{}/liveness.sh", contract.programs),
+            mode_variable: contract.mode_variable,
+            labels_pods: crunchy.labels_pods(),
+            modern: contract.restricted(role_by),
+            shared_buffers: unit(Tuning::of(room).shared_buffers),
+            users: crunchy_users(settings, crunchy),
+        }
+    }
+}
+
+/// A user as a Crunchy image wants it: a name and a password in two files of one folder.
+#[derive(Serialize)]
+struct CrunchyUser {
+    /// The key of the Secret that holds the password, and the volume's name.
+    name: &'static str,
+    /// The key of the ConfigMap that holds the name.
+    file: &'static str,
+    username: String,
+}
+
+fn crunchy_users(settings: &Settings, crunchy: Crunchy) -> Vec<CrunchyUser> {
+    let user = |name, file, username: &str| CrunchyUser { name, file, username: username.to_owned() };
+    vec![
+        user("user", "user-name", settings.user.as_str()),
+        user("superuser", "superuser-name", SUPERUSER),
+        user("replication", "replication-name", crunchy.contract.words.replication_user()),
+    ]
+}
+
+/// The superuser of a Crunchy image, as of every other.
+const SUPERUSER: &str = "postgres";
 
 /// A storage as templates see it; a field that does not belong to the kind is `none`.
 #[derive(Default, Serialize)]

@@ -9,11 +9,14 @@ use tera::{Context, ErrorKind, Kwargs, State, Tera};
 
 use super::checkout::Base;
 use super::error::ManifestError;
+use crate::settings::Flavor;
 
 /// The built-in templates, by the name a person's folder may replace them under.
 const BUILT_IN: &[(&str, &str)] = &[
     ("persistentvolume.yaml", include_str!("../../templates/persistentvolume.yaml")),
     ("persistentvolumeclaim.yaml", include_str!("../../templates/persistentvolumeclaim.yaml")),
+    ("role.yaml", include_str!("../../templates/role.yaml")),
+    ("rolebinding.yaml", include_str!("../../templates/rolebinding.yaml")),
     ("serviceaccount.yaml", include_str!("../../templates/serviceaccount.yaml")),
     ("configmap.yaml", include_str!("../../templates/configmap.yaml")),
     ("service.yaml", include_str!("../../templates/service.yaml")),
@@ -21,6 +24,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("service-replica.yaml", include_str!("../../templates/service-replica.yaml")),
     ("poddisruptionbudget.yaml", include_str!("../../templates/poddisruptionbudget.yaml")),
     ("statefulset.yaml", include_str!("../../templates/statefulset.yaml")),
+    ("statefulset-crunchy.yaml", include_str!("../../templates/statefulset-crunchy.yaml")),
     ("postgresql.conf", include_str!("../../templates/postgresql.conf")),
     ("scripts/lib.sh", include_str!("../../templates/scripts/lib.sh")),
     ("scripts/start.sh", include_str!("../../templates/scripts/start.sh")),
@@ -28,10 +32,14 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("scripts/live.sh", include_str!("../../templates/scripts/live.sh")),
     ("scripts/stop.sh", include_str!("../../templates/scripts/stop.sh")),
     ("scripts/pg_hba.conf", include_str!("../../templates/scripts/pg_hba.conf")),
+    ("crunchy/lib.sh", include_str!("../../templates/crunchy/lib.sh")),
+    ("crunchy/start.sh", include_str!("../../templates/crunchy/start.sh")),
+    ("crunchy/stop.sh", include_str!("../../templates/crunchy/stop.sh")),
 ];
 
-/// The folder of the members' scripts, which are no templates: taken as they are.
+/// The folders of the members' scripts, one a flavor, which are no templates: taken as they are.
 const SCRIPTS: &str = "scripts/";
+const CRUNCHY: &str = "crunchy/";
 
 /// The templates of one run.
 #[derive(Clone, Debug)]
@@ -114,8 +122,12 @@ impl Templates {
     }
 
     /// The members' scripts by the name they have in the pod.
-    pub(super) fn scripts(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.files.iter().filter_map(|file| Some((file.name.strip_prefix(SCRIPTS)?, file.text.as_str())))
+    pub(super) fn scripts(&self, flavor: Flavor) -> impl Iterator<Item = (&'static str, &str)> {
+        let folder = match flavor {
+            Flavor::Postgres => SCRIPTS,
+            Flavor::Crunchy => CRUNCHY,
+        };
+        self.files.iter().filter_map(move |file| Some((file.name.strip_prefix(folder)?, file.text.as_str())))
     }
 
     /// Makes the templates ready to render.
@@ -127,7 +139,8 @@ impl Templates {
         // Kubernetes expands $(NAME) in the value of a container's variable; a doubled $ is a plain one.
         tera.register_filter("env", |text: &str, _: Kwargs, _: &State| text.replace('$', "$$"));
         let mut compiled = Compiled { templates: self, tera };
-        let texts = self.files.iter().filter(|file| !file.name.starts_with(SCRIPTS));
+        let is_script = |name: &str| [SCRIPTS, CRUNCHY].iter().any(|folder| name.starts_with(folder));
+        let texts = self.files.iter().filter(|file| !is_script(file.name));
         let texts: Vec<(&str, &str)> = texts.map(|file| (file.name, file.text.as_str())).collect();
         compiled.tera.add_raw_templates(texts).map_err(|error| self.failure(&error, None))?;
         Ok(compiled)

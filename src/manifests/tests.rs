@@ -441,16 +441,6 @@ where
 }
 
 #[test]
-fn a_crunchy_image_is_refused_with_a_way_out() {
-    let mut settings = settings();
-    settings.flavor = Flavor::Crunchy;
-    settings.image = "crunchydata/crunchy-postgres:1.2.7".parse().unwrap();
-    let error = render(&settings, &Context::new(&settings), &Templates::builtin()).unwrap_err();
-    assert_eq!(error.to_string(), "crunchy images are not supported yet: crunchydata/crunchy-postgres:1.2.7");
-    assert!(error.hints()[0].contains("--image postgres:17"));
-}
-
-#[test]
 fn the_secret_and_the_state_are_objects_kubernetes_takes() {
     let settings = settings();
     let password = |text: &str| value::<Password>(text);

@@ -9,13 +9,12 @@ use super::observation::CONTAINER;
 pub struct Identity {
     pub database: String,
     pub user: String,
+    /// The user replicas log in as.
+    pub replication_user: String,
 }
 
 /// The superuser of every set.
 pub const SUPERUSER: &str = "postgres";
-
-/// The user replicas log in as.
-pub const REPLICATION_USER: &str = "replicator";
 
 impl Identity {
     /// Reads them from the members' environment; `None` when the StatefulSet does not say.
@@ -28,7 +27,11 @@ impl Identity {
             // Kubernetes expands $(NAME) in values, so a dollar sign is written twice there.
             Some(variable.value.as_deref()?.replace("$$", "$"))
         };
-        Some(Self { database: value("PGSET_DATABASE")?, user: value("PGSET_USER")? })
+        Some(Self {
+            database: value("PGSET_DATABASE")?,
+            user: value("PGSET_USER")?,
+            replication_user: value("PGSET_REPLICATION_USER")?,
+        })
     }
 
     /// The key of the Secret that holds a user's password; `None` for users the set does not know.
@@ -36,7 +39,7 @@ impl Identity {
     pub fn password_key(&self, user: &str) -> Option<&'static str> {
         match user {
             SUPERUSER => Some("superuser"),
-            REPLICATION_USER => Some("replication"),
+            _ if user == self.replication_user => Some("replication"),
             _ if user == self.user => Some("user"),
             _ => None,
         }
@@ -58,7 +61,8 @@ mod tests {
             .unwrap()
         };
         let env =
-            json!([{"name": "PGSET_DATABASE", "value": "a$$(HOME)$$$$"}, {"name": "PGSET_USER", "value": "o'neil"}]);
+            json!([{"name": "PGSET_DATABASE", "value": "a$$(HOME)$$$$"}, {"name": "PGSET_USER", "value": "o'neil"},
+                {"name": "PGSET_REPLICATION_USER", "value": "replicator"}]);
         let identity = Identity::of(&set(env)).unwrap();
         assert_eq!((identity.database.as_str(), identity.user.as_str()), ("a$(HOME)$$", "o'neil"));
         assert_eq!(Identity::of(&set(json!([{"name": "PGSET_USER", "value": "x"}]))), None);

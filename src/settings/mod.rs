@@ -64,6 +64,14 @@ pub struct Crunchy {
     pub role_by: RoleBy,
 }
 
+impl Crunchy {
+    /// Whether its members call the Kubernetes API to label their pods.
+    #[must_use]
+    pub fn labels_pods(&self) -> bool {
+        self.role_by == RoleBy::Image
+    }
+}
+
 /// What is behind the claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {

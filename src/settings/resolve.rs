@@ -249,6 +249,9 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         user: password(reader, Setting::UserPassword, flavor),
     };
     let (postgresql, parameters) = read_parameters(reader, set_parameter, file);
+    if flavor == Flavor::Crunchy {
+        refuse_parameters(reader, &postgresql, &parameters);
+    }
 
     if !reader.problems.is_empty() {
         return Err(std::mem::take(&mut reader.problems));
@@ -309,6 +312,21 @@ fn password(reader: &mut Reader<'_>, setting: Setting, flavor: Flavor) -> Option
     };
     let generated = || Sourced { value: None, source: Source::default_because("kept in a Secret") };
     reader.settle(setting, read, generated).value
+}
+
+/// A Crunchy image has a postgresql.conf of its own, written once.
+fn refuse_parameters(
+    reader: &mut Reader<'_>,
+    values: &BTreeMap<PgSetting, String>,
+    sources: &BTreeMap<PgSetting, Source>,
+) {
+    for (name, source) in sources {
+        let value = values.get(name).filter(|_| !PgSetting::may_hold_secret(name.as_str()));
+        let text = value.map_or_else(|| name.to_string(), |value| format!("{name}={value}"));
+        let reason = "the Crunchy image writes postgresql.conf itself, when it initialises the primary".to_owned();
+        let hint = format!("once the set runs: pgset psql -U postgres -c \"alter system set {name} = …\", then pgset restart");
+        reader.refuse(Setting::Parameters, source.clone(), Some(text), reason, Some(hint));
+    }
 }
 
 /// Extra parameters by name: the file's, replaced one by one by the environment's, and these by the flags'.

@@ -49,7 +49,7 @@ usage: cluster.sh VERB
   kubectl ARGS         run kubectl against the cluster
   nodes                list the nodes
   load-image TAR|NAME  put an image into the cluster: a file that docker save or buildah wrote, postgres:15,
-                       postgres:17, or a name the Docker engine knows
+                       postgres:17, crunchy (the stand-ins for its images), or a name the Docker engine knows
   rootfs 15|17         print the path of an unpacked PostgreSQL image, to chroot into; needs no cluster
   stop-apiserver       stop the API server (start-apiserver brings it back, restart-apiserver does both)
   stop|start|restart|kill COMPONENT

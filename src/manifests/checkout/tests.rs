@@ -56,7 +56,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn resolved(&self, checkout: &Checkout, as_is: bool) -> (Resolved, Base) {
-        let words = ["pgset", "up", "--flavor", "postgres"].iter().chain(self.flags);
+        let words = ["pgset", "up"].iter().chain(self.flags);
         let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
         let Command::Up(up) = cli.command else { panic!("another command") };
         let env = env(self.env);
@@ -767,7 +767,7 @@ proptest! {
         let Ok(checkout) = Checkout::new(&texts, &env(&[TAG])) else { return Ok(()) };
         let Ok(below) = checkout.settings(None, false) else { return Ok(()) };
         let file = SettingsFile::default().over(below);
-        let cli = Cli::parse_from(["pgset", "up", "--flavor", "postgres"]);
+        let cli = Cli::parse_from(["pgset", "up"]);
         let Command::Up(up) = &cli.command else { panic!("another command") };
         let context = crate::settings::Context { namespace: None, machine: &Here };
         let Ok(resolved) = resolve(&Inputs { common: &cli.common, flags: &up.settings, env: &env(&[TAG]), file: &file, context }) else { return Ok(()) };

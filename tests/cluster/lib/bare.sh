@@ -87,7 +87,7 @@ bare_load_image() {
   if [ ! -f "$what" ]; then
     cached=${what#docker.io/library/}
     cached=${cached/:/-}
-    if [ -n "${POSTGRES_SUITE[${cached#postgres-}]:-}" ]; then
+    if [ "$what" = crunchy ] || [ -n "${POSTGRES_SUITE[${cached#postgres-}]:-}" ]; then
       build_image "$cached"
       what=$(image_file "$cached")
     elif docker_answers; then

@@ -1,9 +1,14 @@
 # shellcheck shell=bash
 # The images: PostgreSQL 17 and 15 under the names of the official ones, so that pgset's defaults are found without a
-# registry; busybox, which the storage provisioner runs; pause, which holds every pod together.
+# registry; stand-ins for the Crunchy images of the 2017 example; busybox, which the storage provisioner runs; pause, which holds every pod together.
 
 PAUSE_IMAGE=localhost/pause:1
 BUSYBOX_IMAGE=docker.io/library/busybox:1
+
+# Each has another contract: no PG_MODE=set yet; set by patching the label, the primary's alone or every member's; set by
+# writing the whole pod back; no set any more.
+CRUNCHY_TAGS=(centos7-9.5-1.2.6 centos7-9.6-1.2.8 centos7-10.4-2.0.0 centos7-11.1-2.3.0 centos7-12.2-4.5.0)
+CRUNCHY_IMAGE=docker.io/crunchydata/crunchy-postgres
 
 IMAGES=$CACHE/images
 POSTGRES_RECIPE=$(content_key "$HERE"/{postgres-image.sh,image.py})
@@ -11,6 +16,7 @@ POSTGRES_RECIPE=$(content_key "$HERE"/{postgres-image.sh,image.py})
 image_name() {
   case $1 in
     pause) echo "$PAUSE_IMAGE" ;;
+    crunchy) echo "$CRUNCHY_IMAGE:${CRUNCHY_TAGS[0]}" ;;
     busybox) echo "$BUSYBOX_IMAGE" ;;
     *) echo "docker.io/library/${1/-/:}" ;;
   esac
@@ -21,11 +27,15 @@ image_file() {
   case $1 in
     pause) echo "$IMAGES/pause-$(content_key "$HERE/pause.go" "$HERE/image.py").tar" ;;
     busybox) echo "$IMAGES/busybox-$(content_key "$HERE/image.py").tar" ;;
+    crunchy)
+      # With the image it stands on, whose recipe is its own.
+      echo "$IMAGES/crunchy-$POSTGRES_RECIPE-$(content_key "$HERE"/{crunchy-image.py,crunchy/*.sh,lib/images.sh}).tar"
+      ;;
     postgres-*) echo "$IMAGES/$1-${POSTGRES_SUITE[${1#postgres-}]}-$POSTGRES_RECIPE.tar" ;;
   esac
 }
 
-all_images() { echo pause busybox postgres-17 postgres-15; }
+all_images() { echo pause busybox postgres-17 postgres-15 crunchy; }
 
 build_image() {
   local file
@@ -40,6 +50,7 @@ build_image() {
   case $1 in
     pause) build_pause "$file" ;;
     busybox) build_busybox "$file" ;;
+    crunchy) build_crunchy "$file" ;;
     postgres-*) build_postgres "${1#postgres-}" "$file" ;;
   esac
 }
@@ -90,6 +101,15 @@ build_postgres() {
   slowly "building the PostgreSQL $version image from Debian's $suite (once; 1 min)" \
     "$CACHE/log/postgres-$version.log" unshare --mount \
     "$HERE/postgres-image.sh" "$version" "$suite" "$mirror" "docker.io/library/postgres:$version" "$file" "${options[@]}"
+}
+
+# One file with all tags: the layer they share is in it once.
+build_crunchy() {
+  build_image postgres-17
+  local names=("${CRUNCHY_TAGS[@]/#/$CRUNCHY_IMAGE:}")
+  slowly "making the stand-ins for the Crunchy images" "$CACHE/log/crunchy.log" \
+    python3 "$HERE/crunchy-image.py" "$(image_file postgres-17)" "$IMAGES/new.crunchy" "${names[@]}"
+  mv "$IMAGES/new.crunchy" "$1"
 }
 
 # The mirror this machine's own packages come from.

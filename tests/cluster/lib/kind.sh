@@ -46,6 +46,10 @@ kind_images() {
     kind_load_image "postgres:$version" ||
       say "note: postgres:$version is not loaded; the cluster will pull it when it is wanted"
   done
+  # These are nowhere to be pulled from, and made from an image that only root can make.
+  if [ -f "$(image_file crunchy)" ]; then
+    kind_load_image crunchy || say "note: the stand-ins for the Crunchy images are not loaded"
+  fi
 }
 
 kind_load_image() {
@@ -54,6 +58,8 @@ kind_load_image() {
   if [[ $what =~ ^postgres:[0-9]+$ && -n "${POSTGRES_SUITE[${what#postgres:}]:-}" ]]; then
     file=$(image_file "${what/:/-}")
     if [ -f "$file" ]; then what=$file; fi
+  elif [ "$what" = crunchy ]; then
+    what=$(image_file crunchy)
   fi
   if [ -f "$what" ]; then
     kind load image-archive "$what" --name "$KIND_CLUSTER" >&2

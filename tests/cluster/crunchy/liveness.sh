@@ -1,0 +1,4 @@
+#!/bin/bash
+# shellcheck source-path=SCRIPTDIR source=setenv.sh
+source /opt/cpm/bin/setenv.sh
+"$PGROOT/bin/pg_isready" -U "$PG_USER"
