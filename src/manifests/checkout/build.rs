@@ -62,8 +62,12 @@ pub(super) fn build(checkout: &Checkout, own: Manifests, plan: &Plan<'_>) -> Res
     }
     let set = objects.iter().position(|object| object.kind == ObjectKind::StatefulSet).unwrap_or(objects.len());
     let labels = objects.get(set).map_or(Value::Null, |set| set.body["metadata"]["labels"].clone());
-    let extras =
-        checkout.files.extra.iter().map(|extra| builder.extra(extra, &labels)).collect::<Result<Vec<_>, _>>()?;
+    let extras = checkout
+        .files
+        .extra
+        .iter()
+        .map(|extra| builder.extra(extra, &objects, &labels))
+        .collect::<Result<Vec<_>, _>>()?;
     objects.splice(set..set, extras);
     Ok(Manifests { objects, notes: builder.finish() })
 }
@@ -288,21 +292,39 @@ impl<'a> Builder<'a> {
         ));
     }
 
-    /// The variables that are settings.
+    /// The variables that are settings, or lead to objects of the set.
     fn env(&mut self, document: &Document, body: &mut Value, own: &Object) {
-        for (name, setting, value) in [
-            ("PG_DATABASE", Setting::Database, self.plan.settings.database.as_str()),
-            ("PG_USER", Setting::User, self.plan.settings.user.as_str()),
+        let list = "/spec/template/spec/containers/0/env";
+        let of_own = |name: &str| {
+            let variables = own.body.pointer(list).and_then(Value::as_array).into_iter().flatten();
+            variables.into_iter().find(|variable| variable["name"] == name)?["value"].as_str().map(str::to_owned)
+        };
+        let settings = self.plan.settings;
+        // Kubernetes expands $(NAME) in a variable's value; a doubled $ is a plain one.
+        let escaped = |text: &str| text.replace('$', "$$");
+        for (name, setting, new) in [
+            ("PG_DATABASE", Some(Setting::Database), Some(escaped(settings.database.as_str()))),
+            ("PG_USER", Some(Setting::User), Some(escaped(settings.user.as_str()))),
+            ("PG_MASTER_HOST", None, of_own("PG_MASTER_HOST")),
+            ("PG_PRIMARY_HOST", None, of_own("PG_PRIMARY_HOST")),
+            ("PG_REPLICA_HOST", None, of_own("PG_REPLICA_HOST")),
+            // In a file beside the password, so there is but one of them.
+            ("PG_MASTER_USER", None, of_own("PG_MASTER_USER").filter(|_| !self.plan.as_is)),
+            ("PG_PRIMARY_USER", None, of_own("PG_PRIMARY_USER").filter(|_| !self.plan.as_is)),
         ] {
-            let source = self.plan.sources.get(&setting);
             let index = env_list(body).iter().position(|variable| variable["name"] == name);
-            let Some(index) = index else { continue };
-            let pointer = format!("/spec/template/spec/containers/0/env/{index}/value");
-            let old = body.pointer(&pointer).cloned().unwrap_or(Value::Null);
-            // Kubernetes expands $(NAME) in a variable's value; a doubled $ is a plain one.
-            let new = Value::String(value.replace('$', "$$"));
-            if old != new {
-                *place(body, &pointer) = new.clone();
+            let (Some(index), Some(new)) = (index, new) else { continue };
+            let pointer = format!("{list}/{index}/value");
+            // Without a value of its own it comes from elsewhere, as the person wants it.
+            let Some(old) = body.pointer(&pointer).cloned() else { continue };
+            let new = Value::String(new);
+            if old == new {
+                continue;
+            }
+            *place(body, &pointer) = new.clone();
+            // That Services have other names is told with the names.
+            if !name.ends_with("_HOST") {
+                let source = setting.and_then(|setting| self.plan.sources.get(&setting));
                 self.replaced(document, own, &pointer, &old, &new, source);
             }
         }
@@ -399,6 +421,7 @@ impl<'a> Builder<'a> {
                 self.note(format!("the volumes are on {new}{}, not on {old} as in {MANIFESTS}", by(source)));
             }
         }
+        self.put(document, body, own, "/spec/accessModes", &[Setting::Layout]);
         // A claim binds to no volume that is smaller than itself.
         let capacity = "/spec/capacity/storage";
         let bytes = body
@@ -462,7 +485,7 @@ impl<'a> Builder<'a> {
     }
 
     /// An object that is no part of the example, taken in as it is.
-    fn extra(&mut self, document: &Document, labels: &Value) -> Result<Object, CheckoutError> {
+    fn extra(&mut self, document: &Document, own: &[Object], labels: &Value) -> Result<Object, CheckoutError> {
         let mut body = variables::fill(&document.file, &document.body, &|name| self.value_of(name))?;
         shape(document, &body)?;
         *place(&mut body, "/apiVersion") = document.kind.api_version().into();
@@ -470,6 +493,10 @@ impl<'a> Builder<'a> {
         let own = serde_json::json!({"metadata": {"labels": labels}});
         overlay(&mut body, "/metadata/labels", &own);
         let name = document.name().to_owned();
+        let is_ours = |own: &Object| own.kind == document.kind && own.name == name;
+        if own.iter().any(is_ours) || (document.kind == ObjectKind::Secret && name == self.names.passwords()) {
+            return Err(document.error(".metadata.name", "is the name of an object that pgset makes itself"));
+        }
         self.notes.added.push(format!("{} {name} of {} is taken in", document.kind.as_str(), document.file));
         let own =
             Object { kind: document.kind, namespace: Some(self.names.namespace().to_owned()), name, body: Value::Null };

@@ -109,6 +109,20 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "access-modes",
+        why: "a claim of one member needs no ReadWriteMany, which few StorageClasses have",
+        always: false,
+        applies: |part| matches!(part, Part::Volume | Part::Claim | Part::StatefulSet),
+        apply: |object, own| {
+            for pointer in ["/spec/accessModes", "/spec/volumeClaimTemplates/0/spec/accessModes"] {
+                let has = list(object, pointer);
+                if !has.is_empty() && !list(own, pointer).iter().all(|mode| has.contains(mode)) {
+                    set(object, pointer, own);
+                }
+            }
+        },
+    },
+    Rule {
         name: "claim-ref",
         why: "volumes name the claim they are for, so that no other claim takes them; a claim needs no selector then",
         always: false,
