@@ -5,7 +5,7 @@
 //! an exec are forbidden, as for a user who lacks that right.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,7 +57,9 @@ impl Told {
     /// The requests that change something, in their order.
     pub fn changes(&self) -> Vec<&str> {
         let harmless = |request: &&str| {
-            request.starts_with("GET ") || request.contains("dryRun=All") || request.contains("selfsubjectaccessreviews")
+            request.starts_with("GET ")
+                || request.contains("dryRun=All")
+                || request.contains("selfsubjectaccessreviews")
         };
         self.requests.iter().map(String::as_str).filter(|request| !harmless(request)).collect()
     }
@@ -85,9 +87,12 @@ impl Fake {
         let mut set = seen["statefulSet"].clone();
         set["kind"] = "StatefulSet".into();
         cluster.put(set);
-        for (list, kind) in
-            [("pods", "Pod"), ("claims", "PersistentVolumeClaim"), ("endpointSlices", "EndpointSlice"), ("events", "Event")]
-        {
+        for (list, kind) in [
+            ("pods", "Pod"),
+            ("claims", "PersistentVolumeClaim"),
+            ("endpointSlices", "EndpointSlice"),
+            ("events", "Event"),
+        ] {
             for body in seen[list].as_array().unwrap() {
                 let mut body = body.clone();
                 body["kind"] = kind.into();
@@ -121,7 +126,8 @@ impl Fake {
     /// Changes one object before a command runs; `path` is what comes after the namespace, such as `pods/pgset-0`.
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, object) = cluster.objects.iter_mut().find(|(address, _)| address.ends_with(&format!("/{path}"))).unwrap();
+        let (_, object) =
+            cluster.objects.iter_mut().find(|(address, _)| address.ends_with(&format!("/{path}"))).unwrap();
         change(object);
     }
 
@@ -166,8 +172,11 @@ impl Cluster {
     /// The answer to one request: status code and body.
     fn answer(&mut self, method: &str, path: &str, query: &str, body: &Value) -> (u16, Value) {
         if path == "/version" {
-            return (200, json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "",
-                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}));
+            return (
+                200,
+                json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}),
+            );
         }
         if path.ends_with("/selfsubjectaccessreviews") {
             let mut review = body.clone();
@@ -178,7 +187,10 @@ impl Cluster {
             return refusal(403, "Forbidden", "pods \"pgset-0\" is forbidden: cannot reach into it");
         }
         if path == format!("/api/v1/namespaces/{NAMESPACE}") {
-            return (200, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}}));
+            return (
+                200,
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}}),
+            );
         }
         if path.ends_with("/storageclasses") {
             let class = json!({"metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "p"});
@@ -279,12 +291,14 @@ fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
     while let Some((method, target, body)) = request(&mut reader) {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let told: Vec<&str> = query.split('&').filter(|part| !part.is_empty() && !is_detail(part)).collect();
-        let note = if told.is_empty() { format!("{method} {path}") } else { format!("{method} {path}?{}", told.join("&")) };
+        let note =
+            if told.is_empty() { format!("{method} {path}") } else { format!("{method} {path}?{}", told.join("&")) };
         let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
         cluster.requests.push(note.replace(&format!("/namespaces/{NAMESPACE}"), ""));
         if query.contains("watch=true") {
             drop(cluster);
-            let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = out
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
             // Until the client has had enough.
             let _ = reader.read(&mut [0]);
             return;
@@ -297,7 +311,8 @@ fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
             (code, answer.to_string())
         };
         drop(cluster);
-        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
+        let head =
+            format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
         if out.write_all(head.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).is_err() {
             return;
         }
@@ -306,9 +321,17 @@ fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
 
 /// What only says how long and how much.
 fn is_detail(part: &str) -> bool {
-    ["limit=", "timeoutSeconds=", "allowWatchBookmarks=", "resourceVersion", "labelSelector=", "fieldSelector=", "force="]
-        .iter()
-        .any(|detail| part.starts_with(detail))
+    [
+        "limit=",
+        "timeoutSeconds=",
+        "allowWatchBookmarks=",
+        "resourceVersion",
+        "labelSelector=",
+        "fieldSelector=",
+        "force=",
+    ]
+    .iter()
+    .any(|detail| part.starts_with(detail))
 }
 
 /// The next request of a connection: method, address and body.

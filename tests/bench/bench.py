@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """pgset beside kubectl and helm: the same manifests, in turn, on the same cluster, as whole processes.
 
-  bench.py [--rounds 5] [--status-rounds 20] [--json FILE]
+  bench.py [--rounds 5] [--status-rounds 20] [--json FILE] [--host-path DIR]
 
 For each tool and round a fresh namespace; the peers get what `pgset render` writes. Measured from outside:
 
@@ -10,6 +10,9 @@ For each tool and round a fresh namespace; the peers get what `pgset render` wri
   healthy-exit from the last change that health depends on (the API server's audit log) to pgset's end
   requests     non-watch requests of the tool in the audit log
   cpu, memory  of the tool's process (user + system seconds; peak resident)
+
+With --host-path the sets have static volumes below that directory of this machine: without a provisioner, which takes whole
+seconds, differences are plainer to see.
 
 Prints medians and the ratios to pgset. Nothing is asserted: a figure is a measurement of one machine at one time. Needs a
 release build of pgset, kubectl, and the project's own test cluster (for its audit log); helm is used when there is one.
@@ -63,8 +66,8 @@ class Timed:
 
 
 class Bench:
-    def __init__(self, pgset, kubectl, helm):
-        self.pgset, self.kubectl, self.helm = pgset, kubectl, helm
+    def __init__(self, pgset, kubectl, helm, host_path):
+        self.pgset, self.kubectl, self.helm, self.host_path = pgset, kubectl, helm, host_path
         self.audit = pathlib.Path(cluster("audit-log"))
 
     def namespace(self):
@@ -76,15 +79,29 @@ class Bench:
         """Until nothing of it is left to disturb the next run: its volumes go after the namespace."""
         quiet(self.kubectl, "delete", "namespace", name, "--wait=true")
         claims = "jsonpath={.items[*].spec.claimRef.namespace}"
+        if self.host_path:
+            listed = json.loads(quiet(self.kubectl, "get", "persistentvolumes", "-o", "json"))["items"]
+            ours = [one["metadata"]["name"] for one in listed if one["spec"].get("claimRef", {}).get("namespace") == name]
+            quiet(self.kubectl, "delete", "persistentvolumes", *ours)
+            shutil.rmtree(self.host_path / name)
         for _ in range(300):
             if name not in quiet(self.kubectl, "get", "persistentvolumes", "-o", claims).split():
                 return
             time.sleep(0.2)
         raise SystemExit(f"volumes of namespace {name} stay")
 
+    def storage(self, name):
+        """The options that say where a set's data lies."""
+        if not self.host_path:
+            return []
+        folder = self.host_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        return ["--storage", "hostpath", "--host-path", str(folder)]
+
     def manifests(self, name, folder):
         """What the peers apply: the rendered set and the Secret its header tells of."""
-        rendered = quiet(self.pgset, "render", "-n", name)
+        rendered = quiet(self.pgset, "render", "-n", name, *self.storage(name))
         words = {key: secrets.token_hex(12) for key in ("superuser", "replication", "user")}
         secret = {
             "apiVersion": "v1",
@@ -98,7 +115,7 @@ class Bench:
 
     def run(self, tool, name, folder):
         if tool == "pgset":
-            return [Timed([self.pgset, "up", "-n", name])]
+            return [Timed([self.pgset, "up", "-n", name, *self.storage(name)])]
         manifests = self.manifests(name, folder)
         if tool == "kubectl":
             apply = Timed([self.kubectl, "apply", "-f", str(manifests)])
@@ -178,7 +195,7 @@ class Bench:
         """`pgset status` beside `kubectl get`, in turn."""
         name = self.namespace()
         try:
-            Timed([self.pgset, "up", "-n", name])
+            Timed([self.pgset, "up", "-n", name, *self.storage(name)])
             commands = {
                 "pgset status": [self.pgset, "status", "-n", name],
                 "kubectl get sts,pods": [self.kubectl, "get", "sts,pods", "-n", name],
@@ -196,6 +213,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--status-rounds", type=int, default=20)
+    options.add_argument("--host-path", type=pathlib.Path, help="static volumes below this directory")
     options.add_argument("--json", type=pathlib.Path, help="write every figure there")
     chosen = options.parse_args()
 
@@ -211,7 +229,7 @@ def main():
     if not os.access(TIME, os.X_OK):
         sys.exit(f"there is no {TIME}: apt-get install time")
     helm = shutil.which("helm")
-    bench = Bench(str(pgset), kubectl, helm)
+    bench = Bench(str(pgset), kubectl, helm, chosen.host_path)
     tools = ["pgset", "kubectl"] + (["helm"] if helm else [])
 
     figures = {tool: [] for tool in tools}

@@ -62,8 +62,9 @@ fn grown(claim: &SmallClaim, size: &str) -> String {
     format!("enlarged PersistentVolumeClaim {} from {} to {size}", claim.name, claim.size)
 }
 
-/// Applies what differs. Only one thing has an order: the StatefulSet comes last, since its pods need the rest. `size` is
-/// what small claims are asked for; a deletion may take until `deadline`.
+/// Applies what differs, nearly all of it at the same time: the StatefulSet comes last, since its pods need the rest, and so
+/// does the shared claim, since the volume controller looks only once for a volume that is there, and then every 15 s.
+/// `size` is what small claims are asked for; a deletion may take until `deadline`.
 ///
 /// # Errors
 /// The API server refuses or does not answer, or a deletion does not end in time.
@@ -79,8 +80,9 @@ pub async fn apply(
     let changes = Changes::of(&plan, secret.as_ref(), size);
     let applier = Applier::new(cluster);
     let needed = plan.objects.into_iter().filter(|one| one.change != Change::Unchanged);
-    let (last, first): (Vec<Planned>, Vec<Planned>) =
-        needed.partition(|one| one.object.kind == ObjectKind::StatefulSet);
+    let comes_last =
+        |one: &Planned| matches!(one.object.kind, ObjectKind::StatefulSet | ObjectKind::PersistentVolumeClaim);
+    let (last, first): (Vec<Planned>, Vec<Planned>) = needed.partition(comes_last);
     let create = async {
         match &secret {
             Some(secret) => applier.create(secret).await.map(|_| ()),
@@ -92,11 +94,12 @@ pub async fn apply(
     for applied in applied {
         applied?;
     }
-    for one in &last {
-        if matches!(one.change, Change::Recreated(_)) {
-            delete_alone(app, cluster, names, one, deadline).await?;
-        }
-        applier.apply(&one.object).await?;
+    let recreated = last.iter().find(|one| matches!(one.change, Change::Recreated(_)));
+    if let Some(set) = recreated {
+        delete_alone(app, cluster, names, set, deadline).await?;
+    }
+    for applied in join_all(last.iter().map(|one| applier.apply(&one.object))).await {
+        applied?;
     }
     let grow = plan.grow.iter().map(|claim| grow_claim(cluster, names.namespace(), &claim.name, size));
     for grown in join_all(grow).await {
