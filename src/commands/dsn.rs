@@ -41,7 +41,7 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
         let service = if args.replica { names.replica_service() } else { names.master_service() };
         vec![format!("{service}.{namespace}.svc")]
     };
-    let Identity { database, user } = identity;
+    let Identity { database, user, .. } = identity;
     let dsn = Dsn { hosts, port: PORT, database, user, password, primary_only: args.any };
     app.ui.data(&match args.format {
         DsnFormat::Uri => dsn.uri() + "\n",

@@ -35,7 +35,7 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
     let (live, secret, listed) = patiently(&cluster, looks).await?;
     let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
-    let Identity { database, user } = identity(&live, &names)?;
+    let Identity { database, user, .. } = identity(&live, &names)?;
     let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
     let listeners = listen(args.local).await.map_err(|error| in_use(args.local, &error))?;
     let port = listeners[0].local_addr().map_or(args.local, |address| address.port());

@@ -490,8 +490,8 @@ impl<'a> Builder<'a> {
         shape(document, &body)?;
         *place(&mut body, "/apiVersion") = document.kind.api_version().into();
         *place(&mut body, "/metadata/namespace") = self.names.namespace().into();
-        let own = serde_json::json!({"metadata": {"labels": labels}});
-        overlay(&mut body, "/metadata/labels", &own);
+        let ours = serde_json::json!({"metadata": {"labels": labels}});
+        overlay(&mut body, "/metadata/labels", &ours);
         let name = document.name().to_owned();
         let is_ours = |own: &Object| own.kind == document.kind && own.name == name;
         if own.iter().any(is_ours) || (document.kind == ObjectKind::Secret && name == self.names.passwords()) {
