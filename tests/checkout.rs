@@ -94,15 +94,15 @@ fn every_kind_of_checkout_on_every_storage() {
 
 #[test]
 fn settings_name_the_line_and_the_environment_beats_it() {
-    let run = good(&fixture("checkout-1.2.8"), &["settings"], &[("NFS_SERVER", "10.0.0.1")]);
+    let ask = ["settings", "-o", "json"];
+    let run = good(&fixture("checkout-1.2.8"), &ask, &[("NFS_SERVER", "10.0.0.1")]);
     insta::assert_snapshot!("settings", run.stdout.replace(fixture("checkout-1.2.8").to_str().unwrap(), "CHECKOUT"));
-    let run = good(&fixture("checkout-1.2.8"), &["settings"], &[("NFS_SERVER", "10.0.0.1"), ("NFS_PATH", "/other")]);
-    assert!(
-        run.stdout.lines().any(|line| line.starts_with("nfs-path") && line.ends_with(" NFS_PATH")),
-        "{}",
-        run.stdout
-    );
-    assert!(!run.stdout.contains("password "), "{}", run.stdout);
+    assert!(!run.stdout.contains("\"value\": \"password\""), "{}", run.stdout);
+    let run = good(&fixture("checkout-1.2.8"), &ask, &[("NFS_SERVER", "10.0.0.1"), ("NFS_PATH", "/other")]);
+    let settings: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let rows = settings["settings"].as_array().unwrap();
+    let path = rows.iter().find(|row| row["setting"] == "nfs-path").unwrap();
+    assert_eq!((&path["value"], &path["source"]), (&"/other".into(), &"NFS_PATH".into()));
 }
 
 #[test]
