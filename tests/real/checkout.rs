@@ -34,9 +34,15 @@ fn the_seeds_own_manifests_become_a_healthy_set() {
     let first = run(&space, &checkout, &up).expect(0);
     first.says(&["upgrades for today's clusters", "apps-v1", "secrets", "the volumes are on hostPath"]);
 
-    // The blog's Step 7, by the passwords of its manifests.
-    assert_eq!(space.psql("pgset-0", "select count(*) from pg_stat_replication where state = 'streaming'"), "1");
-    run(&space, &checkout, &["verify"]).expect(0);
+    // The blog's Step 7 in its own words, with the password of the checkout's manifests.
+    let step7 = |service: &str, sql: &str| {
+        let psql = format!("PGPASSWORD=password psql -h {service} -U postgres postgres -Atc '{sql}' 2>&1 || true");
+        space.kubectl(&["exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", &psql])
+    };
+    assert_eq!(step7("pgset-master", "select state from pg_stat_replication").trim(), "streaming");
+    let refused = step7("pgset-replica", "create table foo (id int)");
+    assert!(refused.contains("cannot execute CREATE TABLE in a read-only transaction"), "{refused}");
+    step7("pgset-master", "create table kept as select 7 as n");
     run(&space, &checkout, &["scale", "3"]).expect(0);
     assert_eq!(folder.entries(), ["pgset-0", "pgset-1", "pgset-2"]);
 
@@ -56,6 +62,8 @@ fn the_seeds_own_manifests_become_a_healthy_set() {
     assert!(down.stdout.contains("its data stays"), "{}", down.stdout);
     assert_eq!(space.kubectl(&["get", "statefulsets,services,roles,rolebindings", "-o", "name"]), "");
     assert_eq!(folder.entries(), ["pgset-0", "pgset-1", "pgset-2"]);
+    run(&space, &checkout, &up).expect(0);
+    assert_eq!(step7("pgset-replica", "table kept").trim(), "7");
     assert!(!checkout.path().join("examples/kube/statefulset/ran").exists());
 }
 

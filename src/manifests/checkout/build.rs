@@ -56,7 +56,12 @@ pub(super) fn build(checkout: &Checkout, own: Manifests, plan: &Plan<'_>) -> Res
             _ => builder.find(&own)?,
         };
         match found {
-            Some((part, document)) => objects.push(builder.object(part, document, &own)?),
+            Some((part, document)) => {
+                let object = builder.object(part, document, &own)?;
+                let alias = builder.alias(part, document, &object);
+                objects.push(object);
+                objects.extend(alias);
+            }
             None => objects.extend(builder.without(own)),
         }
     }
@@ -142,6 +147,22 @@ impl<'a> Builder<'a> {
             }
         }
         checked(document, body, own)
+    }
+
+    /// A Service under the name that the checkout gives it as well, for clients that know it by that: the later examples
+    /// say `primary` where pgset says `master`. Another set than the checkout's own has no such clients.
+    fn alias(&mut self, part: Part, document: &Document, object: &Object) -> Option<Object> {
+        let set = self.files().set.as_ref().or(self.files().class_set.as_ref())?;
+        let name = document.name().to_owned();
+        let is_own_set = set.name() == self.names.set();
+        if !matches!(part, Part::Master | Part::Replica) || !is_own_set || name == object.name || self.plan.as_is {
+            return None;
+        }
+        self.notes.added.push(format!("Service {name} stays, as another name of {}", object.name));
+        let mut alias = object.clone();
+        *place(&mut alias.body, "/metadata/name") = name.clone().into();
+        alias.name = name;
+        Some(alias)
     }
 
     /// The document with every variable replaced.
@@ -514,20 +535,17 @@ impl<'a> Builder<'a> {
         let singles = known.into_iter().chain(more).flatten();
         let all = singles.chain(&files.nfs_volumes).chain(&files.host_volumes);
         let unused = all.filter(|document| !self.used.contains(&std::ptr::from_ref(*document)));
-        let unused = unused.map(|document| {
-            format!(
-                "{} {} in {} is left out: these settings have no part for it",
-                document.kind.as_str(),
-                document.name(),
-                document.file
-            )
-        });
+        let unused: Vec<String> = unused.map(Document::short).collect();
+        self.notes.left_out.clone_from(&files.left_out);
+        if !unused.is_empty() {
+            let unused = unused.join(", ");
+            self.notes.left_out.push(format!("left out, since these settings have no part for it: {unused}"));
+        }
         if !self.renamed.is_empty() {
             let (set, namespace) = (self.names.set(), self.names.namespace());
             let renamed = self.renamed.join(", ");
             self.notes.replaced.insert(0, format!("as the set {set} in namespace {namespace}: {renamed}"));
         }
-        self.notes.left_out = files.left_out.iter().cloned().chain(unused).collect();
         self.notes.upgrades = upgrades;
         self.notes
     }

@@ -24,6 +24,13 @@ impl Document {
         self.body["metadata"]["name"].as_str().unwrap_or_default()
     }
 
+    /// Kind, name and file, for lists.
+    pub fn short(&self) -> String {
+        let file = self.file.split_once(" (").map_or(self.file.as_str(), |(file, _)| file);
+        let file = file.rsplit('/').next().unwrap_or(file);
+        format!("{} {} ({file})", self.kind.as_str(), self.name())
+    }
+
     pub fn error(&self, at: &str, problem: impl Into<String>) -> CheckoutError {
         CheckoutError::new(&self.file, at, problem)
     }

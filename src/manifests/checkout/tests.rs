@@ -217,7 +217,7 @@ fn the_seed_becomes_a_set_of_today() {
     }
     assert_eq!(manifests.notes.replaced, Vec::<String>::new());
     assert!(
-        manifests.notes.left_out.iter().any(|line| line.contains("set.json.dynamic is left out")),
+        manifests.notes.left_out.iter().any(|line| line.contains("StatefulSet pgset (set.json.dynamic)")),
         "{:?}",
         manifests.notes
     );
@@ -475,6 +475,9 @@ fn later_versions_are_recognised() {
     assert_eq!((&claim["spec"]["selector"], &claim["spec"]["accessModes"]), (&Value::Null, &json!(["ReadWriteMany"])));
     let notes = &manifests.notes;
     assert!(notes.replaced[0].contains("Service statefulset-primary is statefulset-master"), "{notes:?}");
+    // Clients know it by that name.
+    let alias = of(&manifests, ObjectKind::Service, "statefulset-primary");
+    assert_eq!((&alias["spec"], &alias["metadata"]["labels"]["app"]), (&master["spec"], &json!("statefulset")));
 }
 
 #[test]
