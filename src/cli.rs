@@ -209,7 +209,8 @@ Examples:
   pgset up --set-parameter work_mem=16MB --set-parameter log_min_duration_statement=250ms
   CCP_IMAGE_TAG=centos7-9.6-1.2.7 pgset up    the 2017 example")]
 pub struct UpArgs {
-    /// Check everything and show what would be changed, as `diff` does; change nothing. Exit code 0 when it could be done
+    /// Check everything and show what would be changed, as `diff` does; change nothing. Exit code 0:
+    /// there is nothing to change; 5: there is
     #[arg(long)]
     pub dry_run: bool,
     /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's

@@ -119,10 +119,18 @@ fn without_a_cluster_the_next_step_is_named() {
 }
 
 #[test]
-fn crunchy_images_are_refused_with_what_to_use() {
+fn a_crunchy_images_limits_are_refused_with_the_reason() {
     let here = folder();
-    let seed = [("CCP_IMAGE_TAG", "centos7-9.5-1.2.7"), ("NFS_SERVER", "10.0.0.1")];
-    pgset(here.path(), &["render"], &seed).expect(2, &["crunchy", "--image"]);
+    let seed = |tag| [("CCP_IMAGE_TAG", tag), ("NFS_SERVER", "10.0.0.1")];
+    let render = |tag, more: &[&str]| pgset(here.path(), &[&["render"], more].concat(), &seed(tag));
+    let article = render("centos7-9.5-1.2.6", &[]).expect(0, &[]).stdout;
+    assert!(article.contains("crunchydata/crunchy-postgres:centos7-9.5-1.2.6") && !article.contains("kind: Role"));
+    assert!(render("centos7-9.5-1.2.7", &[]).expect(0, &[]).stdout.contains("kind: RoleBinding"));
+    render("centos7-9.5-1.2.6", &["--role-by", "image"]).expect(2, &["1.2.6 has no PG_MODE=set", "--role-by ordinal"]);
+    render("centos7-9.5-1.2.8", &["--role-by", "image", "--name", "pg-set"]).expect(2, &["`pg-set` has a hyphen"]);
+    render("centos7-9.5-1.2.8", &["--name", "pg-set"]).expect(0, &[]);
+    render("centos7-9.5-1.2.8", &["--set-parameter", "work_mem=8MB"]).expect(2, &["writes postgresql.conf itself"]);
+    pgset(here.path(), &["render", "--role-by", "ordinal"], &[]).expect(2, &["is for Crunchy images"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use pgset::commands::render::documents;
 use pgset::manifests::{Context, Manifests, ObjectKind, Templates, render};
-use pgset::settings::{Flavor, GivenPasswords, Layout, Settings, Storage};
+use pgset::settings::{Contract, Crunchy, Flavor, GivenPasswords, Layout, Settings, Storage};
 
 fn value<T: FromStr>(text: &str) -> T
 where
@@ -70,20 +70,51 @@ fn combinations() -> Vec<(String, Settings)> {
 fn every_combination() {
     for (name, settings) in combinations() {
         let mut manifests = built_in(&settings);
-        // The files have snapshots and tests of their own; their hash is in every StatefulSet.
-        for object in &mut manifests.objects {
-            match object.kind {
-                ObjectKind::ConfigMap => {
-                    let files = object.body["data"].as_object_mut().unwrap();
-                    files.values_mut().for_each(|text| *text = "(a file)".into());
-                }
-                ObjectKind::StatefulSet => {
-                    object.body["spec"]["template"]["metadata"]["annotations"]["pgset/config-hash"] = "(a hash)".into();
-                }
-                _ => {}
-            }
-        }
+        without_files(&mut manifests);
         insta::assert_snapshot!(name, documents(&manifests));
+    }
+}
+
+#[test]
+fn every_crunchy_contract() {
+    let storages = [
+        ("nfs", Storage::Nfs { server: value("10.0.0.1"), path: value("/nfsfileshare") }, Layout::Shared),
+        ("hostpath", Storage::HostPath { path: value("/nfsfileshare") }, Layout::Shared),
+        ("class", Storage::Class { class: None }, Layout::PerPod),
+    ];
+    for tag in ["centos7-9.5-1.2.6", "centos7-9.6-1.2.8", "centos7-10.4-2.0.0", "centos8-13.2-4.6.1"] {
+        for (storage_name, storage, layout) in &storages {
+            let mut settings = settings(storage.clone(), *layout, ("default", "pgset"));
+            settings.flavor = Flavor::Crunchy;
+            settings.image = value(&format!("crunchydata/crunchy-postgres:{tag}"));
+            settings.uid = 26;
+            settings.postgresql.clear();
+            let contract = Contract::of(&settings.image, None);
+            settings.crunchy = Some(Crunchy { contract, role_by: contract.role_by(&settings.name) });
+            let mut manifests = built_in(&settings);
+            manifests.objects.retain(|object| {
+                let storage = [ObjectKind::PersistentVolume, ObjectKind::PersistentVolumeClaim];
+                !storage.contains(&object.kind) && object.kind != ObjectKind::PodDisruptionBudget
+            });
+            without_files(&mut manifests);
+            insta::assert_snapshot!(format!("crunchy-{tag}-{storage_name}"), documents(&manifests));
+        }
+    }
+}
+
+/// The files have snapshots and tests of their own; their hash is in every StatefulSet.
+fn without_files(manifests: &mut Manifests) {
+    for object in &mut manifests.objects {
+        match object.kind {
+            ObjectKind::ConfigMap => {
+                let files = object.body["data"].as_object_mut().unwrap();
+                files.values_mut().for_each(|text| *text = "(a file)".into());
+            }
+            ObjectKind::StatefulSet => {
+                object.body["spec"]["template"]["metadata"]["annotations"]["pgset/config-hash"] = "(a hash)".into();
+            }
+            _ => {}
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::app::App;
 use super::base::say_notes;
-use super::up::{Preflight, differs, prepare, preview};
+use super::up::{Preflight, prepare, show};
 use crate::cli::DiffArgs;
-use crate::error::{Failure, Kind, Outcome};
+use crate::error::Outcome;
 
 /// Shows it.
 ///
@@ -15,6 +15,5 @@ pub async fn run(app: &App, args: DiffArgs) -> Outcome {
     if let Some(base) = &prepared.base {
         say_notes(app, base, &prepared.notes);
     }
-    app.ui.data(&preview(app, &prepared, args.output)?)?;
-    if differs(&prepared) { Err(Failure::new(Kind::Differs, "")) } else { Ok(()) }
+    show(app, &prepared, args.output)
 }

@@ -15,6 +15,7 @@ use crate::manifests::Names;
 use crate::report::progress::{Reporter, reporter};
 use crate::report::status::StatusView;
 use crate::set::findings::PINNED;
+use crate::set::identity::image_labels_pods;
 use crate::set::inquiry::{Inquiry, forget_silence};
 use crate::set::observation::PodReading;
 use crate::set::rollout::{Nodes, Rollout, Step, Verdict, members_to_ask, nodes_to_look_at};
@@ -103,7 +104,7 @@ impl Follower<'_> {
             for event in &step.events {
                 reporter.event(event, waited);
             }
-            self.relabel(&step).await?;
+            self.relabel(&step, &seen).await?;
             let unsticks = self.unstick
                 && matches!(&step.verdict, Verdict::Failed(found) if found.iter().any(|finding| finding.code == PINNED))
                 && unsticker.run(self.app, self.cluster, self.names, &seen).await?;
@@ -162,10 +163,15 @@ impl Follower<'_> {
         }
     }
 
-    async fn relabel(&self, step: &Step) -> Outcome {
+    async fn relabel(&self, step: &Step, seen: &Observation) -> Outcome {
+        let image = seen.stateful_set.as_ref().is_some_and(image_labels_pods);
         let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
         for relabel in &step.relabel {
             match members.relabel(relabel).await {
+                Ok(()) if image => self.app.ui.say(&format!(
+                    "labelled Pod {} name={}, which its image should have done",
+                    relabel.pod, relabel.name
+                )),
                 Ok(()) => self.app.ui.detail(&format!("labelled Pod {} name={}", relabel.pod, relabel.name)),
                 // The pod was replaced meanwhile, or the API server is away: the next look tells.
                 Err(failure) if failure.is_not_found() || failure.is_transient() => {}

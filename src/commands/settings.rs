@@ -136,7 +136,7 @@ mod tests {
     fn example() -> Resolved {
         let given = Given {
             flags: &["--replicas", "3", "--set-parameter", "work_mem=16MB", "--set-parameter", "my.api_token=hunter2"],
-            env: &[("CCP_IMAGE_TAG", "centos7-9.6-1.2.7"), ("PG_PASSWORD", "hunter2"), ("NFS_SERVER", "10.0.0.5")],
+            env: &[("PGSET_IMAGE", "registry/postgres:16"), ("PG_PASSWORD", "hunter2"), ("NFS_SERVER", "10.0.0.5")],
             file: "name: orders\nsize: 2048Mi\npostgresql:\n  max_connections: 200\n",
             kubeconfig: Some("shop"),
         };
@@ -146,29 +146,29 @@ mod tests {
     #[test]
     fn as_a_table() {
         insta::assert_snapshot!(shown(&example(), TableFormat::Table).expect("text"), @r#"
-        SETTING                     VALUE                                           SOURCE
-        name                        orders                                          conf/pgset.yaml:1
-        namespace                   shop                                            kubeconfig
-        timeout                     10m                                             default
-        image                       crunchydata/crunchy-postgres:centos7-9.6-1.2.7  CCP_IMAGE_TAG
-        flavor                      crunchy                                         default: from the image's name
-        replicas                    3                                               --replicas
-        storage                     nfs                                             default: as in the 2017 example, because of CCP_IMAGE_TAG
-        nfs-path                    /nfsfileshare                                   default: as in the 2017 example
-        nfs-server                  10.0.0.5                                        NFS_SERVER
-        layout                      shared                                          default: one folder holds every member's
-        size                        2Gi                                             conf/pgset.yaml:2
-        cpu                         100m                                            default
-        memory                      512Mi                                           default
-        database                    userdb                                          default: as in the 2017 example
-        user                        testuser                                        default: as in the 2017 example
-        user-password               ***                                             PG_PASSWORD
-        superuser-password          generated                                       default: kept in a Secret
-        replication-password        generated                                       default: kept in a Secret
-        uid                         26                                              default: the Crunchy image's postgres user
-        postgresql.max_connections  200                                             conf/pgset.yaml:4
-        postgresql.my.api_token     ***                                             --set-parameter
-        postgresql.work_mem         16MB                                            --set-parameter
+        SETTING                     VALUE                 SOURCE
+        name                        orders                conf/pgset.yaml:1
+        namespace                   shop                  kubeconfig
+        timeout                     10m                   default
+        image                       registry/postgres:16  PGSET_IMAGE
+        flavor                      postgres              default: from the image's name
+        replicas                    3                     --replicas
+        storage                     nfs                   default: as in the 2017 example, because of NFS_SERVER
+        nfs-path                    /nfsfileshare         default: as in the 2017 example
+        nfs-server                  10.0.0.5              NFS_SERVER
+        layout                      shared                default: one folder holds every member's
+        size                        2Gi                   conf/pgset.yaml:2
+        cpu                         100m                  default
+        memory                      512Mi                 default
+        database                    userdb                default: as in the 2017 example
+        user                        testuser              default: as in the 2017 example
+        user-password               ***                   PG_PASSWORD
+        superuser-password          generated             default: kept in a Secret
+        replication-password        generated             default: kept in a Secret
+        uid                         999                   default: the official image's postgres user
+        postgresql.max_connections  200                   conf/pgset.yaml:4
+        postgresql.my.api_token     ***                   --set-parameter
+        postgresql.work_mem         16MB                  --set-parameter
         "#);
     }
 
@@ -188,16 +188,16 @@ mod tests {
           source: default
           value: 10m
         - setting: image
-          source: CCP_IMAGE_TAG
-          value: crunchydata/crunchy-postgres:centos7-9.6-1.2.7
+          source: PGSET_IMAGE
+          value: registry/postgres:16
         - setting: flavor
           source: 'default: from the image''s name'
-          value: crunchy
+          value: postgres
         - setting: replicas
           source: '--replicas'
           value: '3'
         - setting: storage
-          source: 'default: as in the 2017 example, because of CCP_IMAGE_TAG'
+          source: 'default: as in the 2017 example, because of NFS_SERVER'
           value: nfs
         - setting: nfs-path
           source: 'default: as in the 2017 example'
@@ -233,8 +233,8 @@ mod tests {
           source: 'default: kept in a Secret'
           value: generated
         - setting: uid
-          source: 'default: the Crunchy image''s postgres user'
-          value: '26'
+          source: 'default: the official image''s postgres user'
+          value: '999'
         - setting: postgresql.max_connections
           source: conf/pgset.yaml:4
           value: '200'

@@ -301,7 +301,7 @@ impl Verifier<'_> {
             let exec = Exec { cluster, namespace, member: from, command, stdin: false, terminal: false };
             let checks = match exec.output().await {
                 Ok(written) => match written.ended {
-                    Ended::Code(0) => verify::judge_inside(from, &written.stdout, &expected),
+                    Ended::Code(0) => verify::judge_inside(&self.seen, from, &written.stdout, &expected),
                     Ended::Code(code) => vec![Check::failed(
                         "connection",
                         from,

@@ -12,7 +12,8 @@ use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
 use super::{Manifests, Names, Notes, Object, ObjectKind};
 use crate::settings::{
-    ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage, USER_FOLDER,
+    ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage,
+    USER_FOLDER,
 };
 
 /// What the objects depend on beside the settings.
@@ -185,8 +186,6 @@ struct CrunchyValues {
     superuser_folder: &'static str,
     replication_folder: &'static str,
     programs: &'static str,
-    readiness: String,
-    liveness: String,
     mode_variable: bool,
     /// Whether the image calls the Kubernetes API.
     labels_pods: bool,
@@ -222,8 +221,6 @@ impl CrunchyValues {
             superuser_folder: SUPERUSER_FOLDER,
             replication_folder: words.secret_folder(),
             programs: contract.programs,
-            readiness: format!("{}/readiness.sh", contract.programs),
-            liveness: format!("{}/liveness.sh", contract.programs),
             mode_variable: contract.mode_variable,
             labels_pods: crunchy.labels_pods(),
             modern: contract.restricted(role_by),

@@ -34,6 +34,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("scripts/pg_hba.conf", include_str!("../../templates/scripts/pg_hba.conf")),
     ("crunchy/lib.sh", include_str!("../../templates/crunchy/lib.sh")),
     ("crunchy/start.sh", include_str!("../../templates/crunchy/start.sh")),
+    ("crunchy/ready.sh", include_str!("../../templates/crunchy/ready.sh")),
+    ("crunchy/live.sh", include_str!("../../templates/crunchy/live.sh")),
     ("crunchy/stop.sh", include_str!("../../templates/crunchy/stop.sh")),
 ];
 

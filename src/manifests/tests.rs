@@ -388,7 +388,11 @@ fn a_folder_of_templates_holds_only_templates() {
     fs::write(dir.path().join("statefulsets.yaml"), "x").unwrap();
     let error = Templates::load(Some(dir.path())).unwrap_err();
     assert_eq!(error.to_string(), format!("{}/statefulsets.yaml: no template has this name", dir.path().display()));
-    assert!(error.hints()[0].contains("statefulset.yaml, postgresql.conf, scripts/"), "{:?}", error.hints());
+    assert!(
+        error.hints()[0].contains("statefulset.yaml, statefulset-crunchy.yaml, postgresql.conf, scripts/"),
+        "{:?}",
+        error.hints()
+    );
     let missing = dir.path().join("missing");
     let error = Templates::load(Some(&missing)).unwrap_err();
     assert_eq!(error.to_string(), format!("failed to read {}", missing.display()));
@@ -414,7 +418,7 @@ fn ejected_templates_render_the_same_and_are_never_overwritten() {
 fn every_file_under_templates_is_built_in() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
     let mut names = Vec::new();
-    for dir in ["", "scripts/"] {
+    for dir in ["", "scripts/", "crunchy/"] {
         for entry in fs::read_dir(format!("{root}/{dir}")).unwrap() {
             let entry = entry.unwrap();
             if entry.path().is_file() {

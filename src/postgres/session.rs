@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use super::probe;
+use super::probe::{self, Release};
 use crate::cluster::innermost;
 use crate::set::observation::{Server, Upkeep};
 
@@ -24,7 +24,7 @@ pub struct SqlError {
 /// An open session, closed when dropped.
 pub struct Session {
     client: Client,
-    major: u32,
+    release: Release,
     connection: JoinHandle<()>,
 }
 
@@ -54,10 +54,10 @@ impl Session {
         config.options("-c statement_timeout=5s -c lock_timeout=1s");
         let (client, connection) = within(config.connect_raw(stream, NoTls)).await?;
         let version = connection.parameter("server_version").unwrap_or_default();
-        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0);
+        let release = Release::of(version);
         // The connection's end shows as an error of the next query.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, major, connection })
+        Ok(Self { client, release, connection })
     }
 
     /// Asks for everything an observation holds of a server.
@@ -65,7 +65,7 @@ impl Session {
     /// # Errors
     /// PostgreSQL's or the stream's own words, or an answer that cannot be read.
     pub async fn probe(&self) -> Result<Server, String> {
-        probe::read(&self.text(&probe::sql(self.major)).await?)
+        probe::read(&self.text(&probe::sql(self.release)).await?)
     }
 
     /// Asks for what costs more and only somebody who looks after the set wants to know.
@@ -73,7 +73,7 @@ impl Session {
     /// # Errors
     /// PostgreSQL's or the stream's own words, or an answer that cannot be read.
     pub async fn upkeep(&self) -> Result<Upkeep, String> {
-        probe::read_upkeep(&self.text(probe::UPKEEP).await?)
+        probe::read_upkeep(&self.text(&probe::upkeep(self.release)).await?)
     }
 
     /// The last lines of the log, where they go to a file of the server's; none where they go to the container's log.
@@ -81,7 +81,7 @@ impl Session {
     /// # Errors
     /// PostgreSQL's or the stream's own words.
     pub async fn log_file(&self) -> Result<Vec<String>, String> {
-        let rows = within(self.client.simple_query(probe::LOG_FILE)).await?;
+        let rows = within(self.client.simple_query(&probe::log_file(self.release))).await?;
         let text = rows.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,

@@ -197,7 +197,7 @@ impl MemberView {
             .next();
         let bound = seen.claims.iter().find(|found| found.metadata.name == claim);
         let server = seen.server(member);
-        let row = primary.and_then(|primary| primary.standbys.iter().find(|row| row.application_name == member));
+        let row = primary.and_then(|primary| seen.standby(primary, member));
         let replica = server.filter(|server| server.in_recovery);
         let lag = replica.zip(primary).map(|(server, primary)| lag(server, primary, row));
         Self {

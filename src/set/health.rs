@@ -189,7 +189,7 @@ fn postgres(seen: &Observation) -> Vec<Unmet> {
     let replicas: Vec<&String> = wanted.iter().filter(|member| *member != primary_name).collect();
     for member in &replicas {
         if let Some(server) = seen.server(member) {
-            unmet.extend(replica(member, server, primary));
+            unmet.extend(replica(seen, member, server, primary));
         }
     }
     unmet.extend(endpoints(seen, "master", vec![primary_name.to_owned()]));
@@ -198,14 +198,14 @@ fn postgres(seen: &Observation) -> Vec<Unmet> {
 }
 
 /// One replica against the primary: the first thing wrong, since the later ones follow from it.
-fn replica(member: &str, server: &Server, primary: &Server) -> Option<Unmet> {
+fn replica(seen: &Observation, member: &str, server: &Server, primary: &Server) -> Option<Unmet> {
     let member = member.to_owned();
     if server.system_identifier != primary.system_identifier {
         let (theirs, ours) = (server.system_identifier.clone(), primary.system_identifier.clone());
         return Some(Unmet::OtherSystem { member, theirs, ours });
     }
     match &server.wal_receiver {
-        Some(receiver) if receiver.status == "streaming" => {}
+        Some(receiver) if receiver.streams() => {}
         other => {
             let status = other.as_ref().map_or_else(|| "not running".to_owned(), |receiver| receiver.status.clone());
             return Some(Unmet::NotStreaming { member, status });
@@ -214,7 +214,7 @@ fn replica(member: &str, server: &Server, primary: &Server) -> Option<Unmet> {
     if server.timeline != primary.timeline {
         return Some(Unmet::OtherTimeline { member, theirs: server.timeline, ours: primary.timeline });
     }
-    match primary.standbys.iter().find(|row| row.application_name == member) {
+    match seen.standby(primary, &member) {
         Some(row) if row.state == "streaming" => None,
         Some(row) => Some(Unmet::NotListed { state: row.state.clone(), member }),
         None => Some(Unmet::NotListed { state: "not connected".to_owned(), member }),

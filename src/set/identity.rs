@@ -20,13 +20,7 @@ impl Identity {
     /// Reads them from the members' environment; `None` when the StatefulSet does not say.
     #[must_use]
     pub fn of(set: &StatefulSet) -> Option<Self> {
-        let spec = set.spec.template.spec.as_ref()?;
-        let container = spec.containers.iter().find(|container| container.name == CONTAINER)?;
-        let value = |name: &str| {
-            let variable = container.env.iter().flatten().find(|variable| variable.name == name)?;
-            // Kubernetes expands $(NAME) in values, so a dollar sign is written twice there.
-            Some(variable.value.as_deref()?.replace("$$", "$"))
-        };
+        let value = |name: &str| variable(set, name);
         Some(Self {
             database: value("PGSET_DATABASE")?,
             user: value("PGSET_USER")?,
@@ -46,6 +40,28 @@ impl Identity {
     }
 }
 
+/// A variable of the members' PostgreSQL container, as the container sees it.
+#[must_use]
+pub fn variable(set: &StatefulSet, name: &str) -> Option<String> {
+    let spec = set.spec.template.spec.as_ref()?;
+    let container = spec.containers.iter().find(|container| container.name == CONTAINER)?;
+    let variable = container.env.iter().flatten().find(|variable| variable.name == name)?;
+    // Kubernetes expands $(NAME) in values, so a dollar sign is written twice there.
+    Some(variable.value.as_deref()?.replace("$$", "$"))
+}
+
+/// Whether the members run a Crunchy image's own start script.
+#[must_use]
+pub fn is_crunchy(set: &StatefulSet) -> bool {
+    variable(set, "PG_MODE").is_some()
+}
+
+/// Whether the image chooses the roles and labels its pods by itself.
+#[must_use]
+pub fn image_labels_pods(set: &StatefulSet) -> bool {
+    variable(set, "PG_MODE").is_some_and(|mode| mode == "set")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -60,8 +76,7 @@ mod tests {
                 "template": {"spec": {"containers": [container]}}}}))
             .unwrap()
         };
-        let env =
-            json!([{"name": "PGSET_DATABASE", "value": "a$$(HOME)$$$$"}, {"name": "PGSET_USER", "value": "o'neil"},
+        let env = json!([{"name": "PGSET_DATABASE", "value": "a$$(HOME)$$$$"}, {"name": "PGSET_USER", "value": "o'neil"},
                 {"name": "PGSET_REPLICATION_USER", "value": "replicator"}]);
         let identity = Identity::of(&set(env)).unwrap();
         assert_eq!((identity.database.as_str(), identity.user.as_str()), ("a$(HOME)$$", "o'neil"));

@@ -10,7 +10,9 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use super::findings;
 use super::health::{self, Unmet};
+use super::identity::image_labels_pods;
 use super::observation::{Answer, Observation, PodReading};
+use super::rollout::relabel;
 
 /// A replica that has been streaming is soon streaming again: a lost connection is made anew every second.
 const REJOINING: SignedDuration = SignedDuration::from_secs(5);
@@ -153,6 +155,10 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
     let unmet = health::health(seen).unmet;
     if !unmet.is_empty() && unmet.iter().all(|unmet| matches!(unmet, Unmet::Endpoints { .. })) {
         wanted.insert(Question::Services, ENDPOINTS);
+        // An image that should have set a label says in its log why it did not.
+        if seen.stateful_set.as_ref().is_some_and(image_labels_pods) {
+            wanted.extend(relabel(seen).into_iter().map(|one| (Question::Log(one.pod), ENDPOINTS)));
+        }
     }
     for pod in seen.pods.iter().filter(|pod| is_late(seen, pod)) {
         let patience = match pod.has_started() {
@@ -177,7 +183,7 @@ fn is_late(seen: &Observation, pod: &Pod) -> bool {
     if pod.is_terminating() || !pod.is_running() {
         return false;
     }
-    let streams = |receiver: &super::observation::WalReceiver| receiver.status == "streaming";
+    let streams = super::observation::WalReceiver::streams;
     match seen.server(&name(pod)) {
         Some(server) if server.in_recovery => !server.wal_receiver.as_ref().is_some_and(streams),
         Some(_) => false,

@@ -177,11 +177,24 @@ pub struct WalReceiver {
     pub received_lsn: Option<Lsn>,
 }
 
+impl WalReceiver {
+    /// Whether it streams, as far as the replica can tell. PostgreSQL 9.5 does not tell; there the primary's list alone says.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        matches!(self.status.as_str(), "streaming" | UNTOLD)
+    }
+}
+
+/// The status of a WAL receiver that PostgreSQL has no view of.
+pub const UNTOLD: &str = "untold";
+
 /// A row of `pg_stat_replication`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Standby {
     pub application_name: String,
+    /// The address it comes from: a pod's. Absent from recordings older than this field.
+    pub client: Option<String>,
     pub state: String,
     pub sync_state: String,
     pub replay_lsn: Option<Lsn>,
@@ -247,6 +260,28 @@ impl Observation {
         let addresses = self.pod(member)?.status.as_ref()?.pod_ips.as_ref()?;
         let of_member = |one: &&CloneProgress| addresses.iter().any(|address| address.ip == one.client);
         self.answers.values().filter_map(Answer::server).flat_map(|server| &server.clones).find(of_member)
+    }
+
+    /// The member whose pod has this address.
+    #[must_use]
+    pub fn member_at(&self, address: &str) -> Option<&str> {
+        let has = |pod: &&Pod| {
+            let addresses = pod.status.as_ref().and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
+            addresses.into_iter().any(|one| one.ip == address)
+        };
+        self.pods.iter().find(has)?.metadata.name.as_deref()
+    }
+
+    /// The primary's row about this member: by its name, else by its pod's address. Whoever set a replica up by hand may
+    /// have given it another name.
+    #[must_use]
+    pub fn standby<'a>(&self, primary: &'a Server, member: &str) -> Option<&'a Standby> {
+        let by_name = primary.standbys.iter().find(|row| row.application_name == member);
+        by_name.or_else(|| {
+            let unnamed = |row: &&Standby| self.ordinal(&row.application_name).is_none();
+            let at = |row: &&Standby| row.client.as_deref().and_then(|client| self.member_at(client)) == Some(member);
+            primary.standbys.iter().filter(unnamed).find(at)
+        })
     }
 
     /// The members that say they are not in recovery.

@@ -151,11 +151,12 @@ pub fn services(seen: &Observation, primary: &str, replicas: &[String]) -> Vec<C
 }
 
 /// A member's own try at each Service by name, with the password it has been given: `SERVICE NAME RECOVERY`, or
-/// `SERVICE ! WHY`. Whoever answers says its member name.
+/// `SERVICE ! WHY`. Whoever answers says its member name, or its pod's
+/// address where nobody gave it the name.
 const SCRIPT: &str = r#"
 . "${PGSET_CONFIG:-/pgset/config}/lib.sh" || exit 2
 for service; do
-  sql="select current_setting('cluster_name'), pg_is_in_recovery()"
+  sql="select coalesce(nullif(current_setting('cluster_name'), ''), host(inet_server_addr())), pg_is_in_recovery()"
   if answer=$(timeout 10 psql -XAtq -F ' ' -d "$(conninfo "$service$domain" any)" -c "$sql" 2>&1); then
     printf '%s %s\n' "$service" "$answer"
   else
@@ -171,7 +172,13 @@ pub fn from_inside(services: &[String]) -> Vec<String> {
 
 /// Judges what [`from_inside`] printed: each Service has to be answered by one of its members, in the right role.
 #[must_use]
-pub fn judge_inside(member: &str, stdout: &str, expected: &[(String, Vec<String>, bool)]) -> Vec<Check> {
+pub fn judge_inside(
+    seen: &Observation,
+    member: &str,
+    stdout: &str,
+    expected: &[(String, Vec<String>, bool)],
+) -> Vec<Check> {
+    let named = |name: &str| seen.member_at(name).unwrap_or(name).to_owned();
     let judge = |(service, members, in_recovery): &(String, Vec<String>, bool)| {
         let line = stdout.lines().find_map(|line| line.strip_prefix(service.as_str())?.strip_prefix(' '));
         let failed = |words: String| Check::failed("connection", service, format!("from {member}: {words}"));
@@ -180,7 +187,8 @@ pub fn judge_inside(member: &str, stdout: &str, expected: &[(String, Vec<String>
             return failed(why.trim().to_owned());
         }
         let (name, recovery) = line.rsplit_once(' ').unwrap_or((line, ""));
-        if !members.iter().any(|member| member == name) {
+        let name = named(name);
+        if !members.contains(&name) {
             return failed(format!("{name} answers, which it should not lead to"));
         }
         if (recovery == "t") != *in_recovery {
@@ -312,7 +320,7 @@ mod tests {
             ("pgset-master".to_owned(), vec!["pgset-0".to_owned()], false),
             ("pgset-replica".to_owned(), vec!["pgset-1".to_owned()], true),
         ];
-        let judge = |stdout: &str| judge_inside("pgset-1", stdout, &expected);
+        let judge = |stdout: &str| judge_inside(&Observation::default(), "pgset-1", stdout, &expected);
         assert_eq!(outcomes(&judge("pgset-master pgset-0 f\npgset-replica pgset-1 t\n")), [Passed, Passed]);
         let wrong = judge("pgset-master pgset-0 t\npgset-replica pgset-0 f\n");
         assert_eq!(outcomes(&wrong), [Failed, Failed]);

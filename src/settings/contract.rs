@@ -222,6 +222,24 @@ impl Contract {
         Err(Invalid { reason })
     }
 
+    /// What a person should know before using the image, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.version.is_none() {
+            warnings.push(
+                "the image's tag does not tell its version, so it is taken for the newest: give --crunchy-version"
+                    .to_owned(),
+            );
+        }
+        warnings.push(
+            "Crunchy's container images of this kind are no longer maintained, and neither is the PostgreSQL in most of \
+             them: --image postgres:17 with a new --name, then pg_dump and restore, is the way on"
+                .to_owned(),
+        );
+        warnings
+    }
+
     /// Whether the pods may have what PodSecurity's level "restricted" wants and all that newer Kubernetes offers. Not where
     /// `pgc` would lose it when it writes the pod back.
     #[must_use]

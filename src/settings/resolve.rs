@@ -324,7 +324,8 @@ fn refuse_parameters(
         let value = values.get(name).filter(|_| !PgSetting::may_hold_secret(name.as_str()));
         let text = value.map_or_else(|| name.to_string(), |value| format!("{name}={value}"));
         let reason = "the Crunchy image writes postgresql.conf itself, when it initialises the primary".to_owned();
-        let hint = format!("once the set runs: pgset psql -U postgres -c \"alter system set {name} = …\", then pgset restart");
+        let hint =
+            format!("once the set runs: pgset psql -U postgres -c \"alter system set {name} = …\", then pgset restart");
         reader.refuse(Setting::Parameters, source.clone(), Some(text), reason, Some(hint));
     }
 }

@@ -18,9 +18,28 @@ main() {
     [ "$ordinal" != 0 ] || PG_MODE=$PGSET_PRIMARY_MODE
     say "$POD_NAME starts with PG_MODE=$PG_MODE"
   fi
+  follow_log &
   unset PGPASSFILE # The image has its own.
   # By bash, not by its first line: that says -x in the old versions, and every password would be in the log.
   exec /bin/bash "$PGSET_PROGRAMS/start.sh"
+}
+
+# The image's PostgreSQL logs to a file a weekday in the data folder. What is written there from now on also goes to the
+# container's log, where `pgset logs` and everybody else looks for it.
+follow_log() {
+  from=0 shown='' tail=''
+  while :; do
+    # shellcheck disable=SC2012 # The image gives the files their names.
+    file=$(ls -t "$PGDATA"/pg_log/*.log "$PGDATA"/log/*.log 2>/dev/null | head -n 1)
+    if [ -n "$file" ] && [ "$file" != "$shown" ]; then
+      [ -z "$tail" ] || kill "$tail"
+      # What was there before this start has been shown before; a file that is new is shown from its first line on.
+      tail -n "$from" -F "$file" 2>/dev/null &
+      tail=$! shown=$file
+    fi
+    from=+1
+    sleep 1
+  done
 }
 
 # An empty member 0 would become a second, empty primary beside replicas that hold the data.

@@ -1,39 +1,141 @@
-//! What each command asks of the API server and changes there, against the fake one.
+//! What each command asks of the API server and changes there, against the fake one. Its user may do everything but reach into
+//! pods, so these are also the ways of a user without that right.
 
 use crate::fake::Fake;
 
+const NOTES: &str = "PATCH /api/v1/configmaps/pgset-state?fieldManager=pgset";
+const SCALE: &str = "PATCH /apis/apps/v1/statefulsets/pgset/scale?fieldManager=pgset-live";
+
 #[test]
-fn explore() {
-    for arguments in [
-        &["list"][..],
-        &["list", "-o", "name"],
-        &["status"],
-        &["dsn"],
-        &["dsn", "--any", "--show-password"],
-        &["logs"],
-        &["logs", "--member", "1", "--previous"],
-        &["diff"],
-        &["diff", "--set-parameter", "work_mem=8MB"],
-        &["up", "--dry-run"],
-        &["scale", "2", "--timeout", "2s"],
-        &["scale", "3", "--timeout", "1s"],
-        &["scale", "1", "--timeout", "1s"],
-        &["restart", "--timeout", "1s"],
-        &["restart", "--member", "1", "--timeout", "1s"],
-        &["stop", "--timeout", "1s"],
-        &["start", "--timeout", "1s"],
-        &["verify", "--timeout", "1s"],
-        &["psql", "--", "-c", "select 1"],
-        &["port-forward", "--timeout", "1s"],
-        &["wait", "--timeout", "1s"],
-        &["doctor", "--timeout", "1s"],
-        &["down", "--yes", "--timeout", "5s"],
-        &["down", "--timeout", "5s"],
-        &["down", "--yes", "--delete-data", "--timeout", "5s"],
-        &["up", "--timeout", "2s"],
+fn commands_that_only_look_change_nothing_and_ask_for_each_thing_once() {
+    let fake = Fake::new();
+    for (arguments, code, words, requests) in [
+        (&["list"][..], 0, &["pgset  2/2      pgset-0  ready"][..], 4),
+        (&["list", "-o", "name"], 0, &["pgset\n"], 4),
+        (&["status"], 0, &["Kubernetes' word only", "pgset-replica  pgset-1"], 7),
+        (&["dsn"], 0, &["postgresql://testuser@pgset-master.rec-healthy.svc:5432/userdb"], 1),
+        (
+            &["dsn", "--any", "--show-password"],
+            0,
+            &["testuser:secret-word@pgset-0.pgset", "target_session_attrs=read-write"],
+            2,
+        ),
+        (&["logs"], 0, &["pgset-0  LOG:  a word of pgset-0", "pgset-1  LOG:  a word of pgset-1"], 3),
+        (&["logs", "--member", "1", "--previous"], 0, &["a word of pgset-1"], 2),
+        (&["verify"], 3, &["pgset-0 does not answer", "cannot reach into it", "checks failed"], 7),
     ] {
-        let fake = Fake::new();
-        let told = fake.pgset(arguments);
-        println!("=== {arguments:?} {}\n{}--- {}\n{:#?}", told.code, told.stdout, told.stderr, told.requests);
+        let told = fake.pgset(arguments).expect(code, words);
+        assert_eq!(told.changes(), [""; 0], "{arguments:?}");
+        assert_eq!(told.requests.len(), requests, "{arguments:?}: {:#?}", told.requests);
     }
+    let previous = fake.pgset(&["logs", "--member", "1", "--previous"]);
+    let log = "GET /api/v1/pods/pgset-1/log?container=pgset&previous=true&timestamps=true";
+    assert!(previous.requests.iter().any(|request| request == log), "{:#?}", previous.requests);
+}
+
+#[test]
+fn a_difference_is_found_by_dry_runs_alone() {
+    let fake = Fake::new();
+    for command in [&["diff"][..], &["up", "--dry-run"]] {
+        let same = fake.pgset(command).expect(0, &["would change nothing"]);
+        assert_eq!(same.changes(), [""; 0]);
+        let other = fake.pgset(&[command, &["--set-parameter", "work_mem=8MB"]].concat());
+        let words = ["+    work_mem = '8MB'", "restart pgset-1, then pgset-0 (the primary)"];
+        let other = other.expect(5, &words);
+        assert_eq!(other.changes(), [""; 0]);
+    }
+    // As it would be without the namespace's set: all of it is tried, nothing is made.
+    fake.pgset(&["down", "--yes"]).expect(0, &[]);
+    let anew = fake.pgset(&["up", "--dry-run"]).expect(5, &["create"]);
+    assert_eq!(anew.changes(), [""; 0]);
+}
+
+#[test]
+fn up_on_a_healthy_set_writes_nothing_and_a_change_is_applied_once() {
+    let fake = Fake::new();
+    assert_eq!(fake.pgset(&["up"]).expect(0, &["nothing to change"]).changes(), [""; 0]);
+    let changed =
+        fake.pgset(&["up", "--set-parameter", "work_mem=8MB"]).expect(0, &["configured ConfigMap pgset-config"]);
+    let expected = [
+        "PATCH /api/v1/configmaps/pgset-config?fieldManager=pgset",
+        // Last, since its pods need the rest.
+        "PATCH /apis/apps/v1/statefulsets/pgset?fieldManager=pgset",
+    ];
+    assert_eq!(changed.changes(), expected);
+}
+
+#[test]
+fn scaling_touches_the_number_of_members_and_never_without_postgresqls_word_downwards() {
+    let fake = Fake::new();
+    let same = fake.pgset(&["scale", "2"]).expect(0, &["has 2 members already"]);
+    assert_eq!(same.changes(), [""; 0]);
+    let down = fake.pgset(&["scale", "1"]).expect(6, &["needs PostgreSQL's word on who is primary"]);
+    assert_eq!(down.changes(), [""; 0]);
+    let up = fake.pgset(&["scale", "3", "--timeout", "1s"]).expect(4, &["from 2 to 3", "pgset-2 does not exist yet"]);
+    assert_eq!(up.changes(), [SCALE]);
+}
+
+#[test]
+fn a_restart_deletes_one_pod_and_all_of_them_only_by_postgresqls_word() {
+    let fake = Fake::new();
+    let all = fake.pgset(&["restart"]).expect(6, &["needs PostgreSQL's word on who is primary"]);
+    assert_eq!(all.changes(), [""; 0]);
+    fake.pgset(&["restart", "--member", "7"]).expect(2, &["has no member 7", "it has pgset-0 and pgset-1"]);
+    let one = fake.pgset(&["restart", "--member", "1", "--timeout", "1s"]).expect(4, &["restarting pgset-1"]);
+    assert_eq!(one.changes(), ["DELETE /api/v1/pods/pgset-1"]);
+}
+
+#[test]
+fn stopping_notes_how_many_there_were_and_starting_brings_them_back() {
+    let fake = Fake::new();
+    let running = fake.pgset(&["start"]).expect(0, &["is not stopped"]);
+    assert_eq!(running.changes(), [""; 0]);
+    // The fake cluster has no controller that would remove the pods.
+    let stop = fake
+        .pgset(&["stop", "--timeout", "1s"])
+        .expect(4, &["stopping pgset-0 and pgset-1", "pgset stop --timeout 1h"]);
+    assert_eq!(stop.changes(), [NOTES, SCALE]);
+    fake.pgset(&["scale", "2"]).expect(6, &["is stopped", "pgset start"]);
+    let start = fake.pgset(&["start"]).expect(0, &["started pgset with 2 members"]);
+    assert_eq!(start.changes(), [SCALE, NOTES]);
+}
+
+#[test]
+fn down_asks_first_deletes_in_an_order_that_ends_and_keeps_the_data() {
+    let fake = Fake::new();
+    let asked = fake.pgset(&["down"]).expect(6, &["--yes"]);
+    assert_eq!(asked.changes(), [""; 0]);
+    let down = fake.pgset(&["down", "--yes"]).expect(0, &["pgdata-pgset-0", "pgset up"]);
+    let changes = down.changes();
+    assert_eq!(changes.first(), Some(&"DELETE /apis/apps/v1/statefulsets/pgset"));
+    let kept = |request: &&&str| request.contains("persistentvolumeclaims") || request.contains("secrets");
+    assert_eq!(changes.iter().find(kept), None, "{changes:#?}");
+    for service in ["pgset", "pgset-master", "pgset-replica"] {
+        let delete = format!("DELETE /api/v1/services/{service}");
+        assert!(changes.contains(&delete.as_str()), "{changes:#?}");
+    }
+    fake.pgset(&["down", "--yes"]).expect(0, &["pgdata-pgset-0"]);
+}
+
+#[test]
+fn somebody_elses_objects_are_refused_and_left() {
+    let fake = Fake::new();
+    fake.change("services/pgset-master", |service| {
+        service["metadata"]["labels"] = serde_json::json!({"app.kubernetes.io/managed-by": "Helm"});
+    });
+    let up = fake.pgset(&["up", "--set-parameter", "work_mem=8MB"]).expect(6, &["Service pgset-master", "Helm"]);
+    assert_eq!(up.changes(), [""; 0]);
+    let down = fake.pgset(&["down", "--yes"]).expect(0, &["Service pgset-master", "belongs to Helm", "stays"]);
+    assert!(!down.changes().contains(&"DELETE /api/v1/services/pgset-master"), "{:#?}", down.changes());
+}
+
+#[test]
+fn psql_in_the_member_needs_the_right_to_get_there() {
+    let fake = Fake::new();
+    let psql = fake.pgset(&["psql", "--", "-c", "select 1"]).expect(1, &["cannot reach into it"]);
+    assert_eq!(psql.changes(), [""; 0]);
+    let exec = psql.requests.iter().find(|request| request.contains("/exec?")).unwrap();
+    // To the member that the Service of the primary leads to, and no password on a command line.
+    assert!(exec.starts_with("GET /api/v1/pods/pgset-0/exec?"), "{exec}");
+    assert!(!exec.contains("secret-word"), "{exec}");
 }

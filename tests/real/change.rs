@@ -63,7 +63,7 @@ fn diff_foretells_and_a_larger_size_makes_the_statefulset_anew_around_its_member
     assert!(!diff.stdout.contains('\u{1b}'), "colour without a terminal");
     let coloured = space.pgset(&[&["diff", "--color", "always"], &rolling[..]].concat()).expect(5);
     assert!(coloured.stdout.contains("\u{1b}[32m+"), "{}", coloured.stdout);
-    let dry = space.pgset(&[&["up", "--dry-run", "-o", "json"], &rolling[..]].concat()).expect(0);
+    let dry = space.pgset(&[&["up", "--dry-run", "-o", "json"], &rolling[..]].concat()).expect(5);
     let view = dry.json();
     assert_eq!((&view["differs"], &view["rolling"]), (&true.into(), &json!(["pgset-1", "pgset-0"])));
     dry.says(&["nothing was changed"]);

@@ -8,6 +8,7 @@
 mod change;
 mod checkout;
 mod client;
+mod crunchy;
 mod faults;
 mod faults_access;
 mod faults_pods;

@@ -18,7 +18,8 @@ use apply::{apply, say_changes};
 use plan::Plan;
 use prepare::Prepared;
 pub use prepare::{Preflight, needs, prepare};
-pub use preview::{differs, preview};
+use preview::differs;
+pub use preview::show;
 
 /// Brings the set up.
 ///
@@ -30,12 +31,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         say_notes(app, base, &prepared.notes);
     }
     if args.dry_run {
-        app.ui.data(&preview(app, &prepared, args.output)?)?;
-        app.ui.say("dry run: nothing was changed");
-        return Ok(());
+        app.ui.say("dry run: nothing is changed");
+        return show(app, &prepared, args.output);
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
     ask(app, &plan)?;
+    for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
+        app.ui.warn(&line);
+    }
     for line in &plan.stays {
         app.ui.warn(line);
     }

@@ -4,22 +4,23 @@ use super::plan::{Plan, Planned};
 use super::prepare::Prepared;
 use crate::cli::ResultFormat;
 use crate::commands::app::App;
-use crate::error::Outcome;
+use crate::error::{Failure, Kind, Outcome};
 use crate::report::difference::{DiffView, ObjectDiff, steps};
 use crate::report::document;
 use crate::set::plan::{Change, Effect};
 
-/// What `up` would do, in words, YAML or JSON.
+/// Shows what `up` would do, in words, YAML or JSON.
 ///
 /// # Errors
-/// The view cannot be written.
-pub fn preview(app: &App, prepared: &Prepared, output: ResultFormat) -> Outcome<String> {
+/// It would do something (exit code 5), or the view cannot be written.
+pub fn show(app: &App, prepared: &Prepared, output: ResultFormat) -> Outcome {
     let view = view(prepared);
-    match output {
-        ResultFormat::Text => Ok(view.text(&app.ui)),
-        ResultFormat::Json => document(&view, false),
-        ResultFormat::Yaml => document(&view, true),
-    }
+    app.ui.data(&match output {
+        ResultFormat::Text => view.text(&app.ui),
+        ResultFormat::Json => document(&view, false)?,
+        ResultFormat::Yaml => document(&view, true)?,
+    })?;
+    if differs(prepared) { Err(Failure::new(Kind::Differs, "")) } else { Ok(()) }
 }
 
 /// Whether `up` would change anything.

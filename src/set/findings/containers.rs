@@ -196,7 +196,11 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
 
     let foreign = "exec format error";
     let of_data = data::of_death(seen, pod, script, lines, looping);
-    let finding = if let Some(of_data) = of_data {
+    let finding = if let Some(words) = lines.iter().find(|line| line.contains("PG_MODE is not an accepted value")) {
+        Finding::new("PGS-NO-SET-MODE", Severity::Fatal, "Pod", pod, "the image does not know PG_MODE=set")
+            .evidence(words.trim())
+            .fix("have the roles chosen by the pods' numbers: pgset up --role-by ordinal")
+    } else if let Some(of_data) = of_data {
         of_data
     } else if lines.iter().any(|line| line.contains(foreign)) || message(ended).is_some_and(|m| m.contains(foreign)) {
         wrong_architecture(pod)
@@ -279,6 +283,16 @@ pub(super) const CATALOGUE: &[Entry] = &[
         known_by: "The runtime's or the log's exec format error.",
         fix: "Choose an image that is made for the nodes' architecture as well.",
         doubt: "A script without its first line gives the same error; pgset starts none of the image's.",
+    },
+    Entry {
+        code: "PGS-NO-SET-MODE",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "the Crunchy image has no PG_MODE=set",
+        meaning: "Crunchy images before 1.2.7 and from 4.5 on cannot choose a member's role by themselves.",
+        known_by: "The image's own words: PG_MODE is not an accepted value.",
+        fix: "pgset up --role-by ordinal, which is the default for these images.",
+        doubt: "None known.",
     },
     Entry {
         code: "PGS-INIT-CONTAINER",

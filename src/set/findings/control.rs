@@ -60,6 +60,8 @@ fn silent(asked: &Asked<'_>, set: &StatefulSet) -> Option<Finding> {
     let summary = match missing {
         _ if !is_observed(set) => "the StatefulSet controller has not looked at the latest change".to_owned(),
         // While a pod goes, its successor cannot be made; and a refusal is an event, told by the admission family.
+        // One after another: each comes once those before it are ready, which is told about them.
+        Some(_) if in_order(set) && seen.pods.iter().any(|pod| !pod.is_ready()) => return None,
         Some(member) if !seen.pods.iter().any(PodReading::is_terminating) && !has_spoken(asked) => {
             format!("the StatefulSet controller does not create {member}, and does not say why")
         }
@@ -71,6 +73,11 @@ fn silent(asked: &Asked<'_>, set: &StatefulSet) -> Option<Finding> {
             .fix("nothing is lost: the set goes on when the controller is back")
             .lasting(NORMAL, SILENCE),
     )
+}
+
+/// Whether members are made one after another.
+fn in_order(set: &StatefulSet) -> bool {
+    set.spec.pod_management_policy.as_deref().is_some_and(|policy| policy == "OrderedReady")
 }
 
 /// Whether the controller has said something about the set that may be the reason.
@@ -140,6 +147,19 @@ mod tests {
         assert!(found(&seen(one, json!([refused])), Some(noon())).is_empty());
         let both = json!([pod("pgset-0", json!({})), pod("pgset-1", json!({}))]);
         assert!(found(&seen(both, json!([])), Some(noon())).is_empty());
+    }
+
+    #[test]
+    fn in_order_the_next_member_comes_once_those_before_it_are_ready() {
+        let observed = |ready: bool| {
+            let mut first = pod("pgset-0", json!({}));
+            first["status"]["conditions"] = json!([{"type": "Ready", "status": if ready { "True" } else { "False" }}]);
+            let mut seen = seen(json!([first]), json!([]));
+            seen.stateful_set.as_mut().unwrap().spec.pod_management_policy = Some("OrderedReady".to_owned());
+            seen
+        };
+        assert!(found(&observed(false), Some(noon())).is_empty());
+        assert_eq!(found(&observed(true), Some(noon()))[0].code, "PGS-CONTROLLER-SILENT");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::bytes;
+use super::super::identity::{Identity, is_crunchy};
 use super::super::observation::{Asking, Observation, PodReading, Server};
 use super::super::phase::probe_says;
 use super::network;
@@ -41,7 +42,7 @@ fn of_member(asked: &Asked<'_>, pod: &Pod) -> Vec<Finding> {
         [one] => seen.server(one).map(|server| (one, server)),
         _ => None,
     };
-    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(|r| r.status == "streaming");
+    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(|receiver| receiver.streams());
     if let Some((server, (primary_name, primary))) = server.zip(primary) {
         if let Some(finding) = limits(asked, member, server, primary_name, primary, streams) {
             return vec![finding];
@@ -167,7 +168,7 @@ fn not_streaming(asked: &Asked<'_>, pod: &Pod, member: &str) -> Option<Finding> 
     let spoken = script.as_deref().and_then(|words| Some((cause(words)?, words.to_owned())));
     let (cause, evidence) = newest_cause(log, &master).or(spoken)?;
     let late = seen.late_since.get(member).copied();
-    let clones = !pod.has_started() && !is_newer(&evidence);
+    let clones = !pod.has_started() && !is_newer(&evidence) && !crunchy(seen);
     let finding =
         told(seen, member, cause, clones).evidence_lines(&evidence.lines().map(str::to_owned).collect::<Vec<_>>());
     let grace = if cause == Cause::Dns { DNS_GRACE } else { GRACE };
@@ -193,6 +194,11 @@ fn is_newer(words: &str) -> bool {
     words.contains("is behind recovery timeline") || words.contains("older than its own")
 }
 
+/// A Crunchy image starts whatever folder is there, and its `postgresql.conf` is not pgset's.
+fn crunchy(seen: &Observation) -> bool {
+    seen.stateful_set.as_ref().is_some_and(is_crunchy)
+}
+
 /// The finding of a cause, without its weight. `clones`: the member clones again by itself where that is the answer.
 fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding {
     let namespace = &seen.namespace;
@@ -202,9 +208,15 @@ fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding
     let psql = |member: &str, sql: &str| {
         format!("kubectl -n {namespace} exec -it {member} -c pgset -- psql -U postgres {sql}")
     };
-    let again = format!(
-        "its data can be copied again: kubectl -n {namespace} delete pod {member}; it then clones, and the old folder stays beside the new one"
-    );
+    let role = seen.stateful_set.as_ref().and_then(Identity::of);
+    let role = role.map_or_else(|| "replicator".to_owned(), |identity| identity.replication_user);
+    let again = if crunchy(seen) {
+        aside(namespace, member)
+    } else {
+        format!(
+            "its data can be copied again: kubectl -n {namespace} delete pod {member}; it then clones, and the old folder stays beside the new one"
+        )
+    };
     match cause {
         Cause::Password => about(
             "PGS-REPLICATION-PASSWORD",
@@ -213,12 +225,12 @@ fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding
         .fix(format!(
             "see the Secret's: kubectl -n {namespace} get secret {secret} -o go-template='{{{{.data.replication|base64decode}}}}'"
         ))
-        .fix(format!("give it to the database: {}", psql(&primary, "-c '\\password replicator'")))
+        .fix(format!("give it to the database: {}", psql(&primary, &format!("-c '\\password {role}'"))))
         .fix(format!(
             "or put the old one back into the Secret, then: kubectl -n {namespace} delete pod {member}"
         )),
         Cause::Role => about("PGS-REPLICATION-ROLE", "the primary does not let the replication role log in or replicate")
-            .fix(psql(&primary, "-c 'ALTER ROLE replicator LOGIN REPLICATION'")),
+            .fix(psql(&primary, &format!("-c 'ALTER ROLE {role} LOGIN REPLICATION'"))),
         Cause::Hba => about("PGS-REPLICATION-HBA", "the primary's pg_hba.conf does not let the replica in")
             .fix("it needs the line: host replication all all scram-sha-256")
             .fix("pg_hba.conf is one of the templates: mend the overridden one, or leave --templates away, then: pgset up"),
@@ -227,6 +239,8 @@ fn told(seen: &Observation, member: &str, cause: Cause, clones: bool) -> Finding
             let finding = about("PGS-WAL-REMOVED", "the replica needs WAL that the primary has removed already");
             if clones {
                 finding.fix("nothing: it is about to be cloned again by itself")
+            } else if crunchy(seen) {
+                finding.fix(again)
             } else {
                 finding
                     .fix(again)
@@ -303,15 +317,15 @@ pub fn far_behind(seen: &Observation) -> Vec<(String, u64)> {
     let Some(primary) = seen.server(primary) else { return Vec::new() };
     let replicas = seen.answers.iter().filter_map(|(member, answer)| {
         let server = answer.server().filter(|server| server.in_recovery && !server.replay_paused)?;
-        far(member, server, primary).map(|(behind, _)| (member.clone(), behind))
+        far(seen, member, server, primary).map(|(behind, _)| (member.clone(), behind))
     });
     replicas.collect()
 }
 
 /// Bytes, and milliseconds where they are known, by which a replica is behind, if that is far.
-fn far(member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u64>)> {
+fn far(seen: &Observation, member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u64>)> {
     let behind = primary.lsn.bytes_since(server.lsn);
-    let row = primary.standbys.iter().find(|row| row.application_name == member);
+    let row = seen.standby(primary, member);
     let late = row.and_then(|row| row.replay_lag_ms).or(server.replay_age_ms).filter(|_| behind > 0);
     (behind >= FAR_BYTES || late.is_some_and(|ms| ms >= FAR_MS)).then_some((behind, late))
 }
@@ -319,7 +333,7 @@ fn far(member: &str, server: &Server, primary: &Server) -> Option<(u64, Option<u
 /// A replica that streams, but so far behind that reads from it are old. Told where a set is looked at, not during a wait:
 /// a member that has just joined catches up.
 fn distance(asked: &Asked<'_>, member: &str, server: &Server, primary_name: &str, primary: &Server) -> Option<Finding> {
-    let (behind, late) = far(member, server, primary).filter(|_| asked.since.is_none())?;
+    let (behind, late) = far(asked.seen, member, server, primary).filter(|_| asked.since.is_none())?;
     let time = late.map_or_else(String::new, |ms| format!(", {} s", ms / 1000));
     let trend = asked.seen.behind_before.get(member).map(|before| trend(*before, behind));
     let trend = trend.map_or_else(String::new, |words| format!(", and {words}"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Service;
 
+use super::super::Observation;
 use super::super::health::{self, Unmet};
 use super::super::rollout::relabel;
 use super::{Asked, Depth, Entry, Finding, Severity};
@@ -64,6 +65,17 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
             "the endpoint controllers make them; is the controller manager up? kubectl -n kube-system get pods,leases",
         ));
     }
+    if let Some((pod, words)) = refused_label(seen, &drifted) {
+        let refused = "the image may not label its own pod, so reads are led to the primary as well";
+        let finding = Finding::new("PGS-LABEL-REFUSED", Severity::Blocking, "Pod", pod, refused).evidence(words);
+        return Some(
+            finding
+                .evidence(unmet.to_string())
+                .blocking_from(asked.since, GRACE)
+                .fix("put the Role and its binding back, and the label right: pgset up")
+                .fix("or have the roles chosen without the Kubernetes API: pgset up --role-by ordinal"),
+        );
+    }
     let summary = format!(
         "the members' labels do not fit their roles, so the Service leads to {leads} instead of {}",
         want.join(", ")
@@ -72,6 +84,15 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
         .iter()
         .map(|(pod, label, value)| format!("kubectl -n {namespace} label --overwrite pod {pod} {label}={value}"));
     Some(fixes.fold(about("PGS-LABEL-DRIFT", summary), Finding::fix))
+}
+
+/// What an image whose label call failed said about it, and in which member.
+fn refused_label<'a>(seen: &'a Observation, drifted: &'a [(String, String, String)]) -> Option<(&'a str, &'a str)> {
+    let refused = |line: &&String| line.contains("Error from server") || line.contains("orbidden");
+    drifted.iter().find_map(|(pod, ..)| {
+        let line = seen.running_logs.get(pod)?.iter().rev().find(refused)?;
+        Some((pod.as_str(), line.as_str()))
+    })
 }
 
 /// What the templates give the Service: the primary by its pod's name, the replicas by a label.
@@ -119,6 +140,17 @@ pub(super) const CATALOGUE: &[Entry] = &[
         known_by: "The pods' labels beside the roles that PostgreSQL told.",
         fix: "Label the pod, or run pgset wait, which does it.",
         doubt: "None known.",
+    },
+    Entry {
+        code: "PGS-LABEL-REFUSED",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "the image may not label its pod",
+        meaning: "A Crunchy image with PG_MODE=set labels its own pod through the Kubernetes API, and was refused. Writes are \
+                  not touched by that: pgset-master finds the primary by its pod's name.",
+        known_by: "The image's own words in the member's log, beside labels that do not fit the roles.",
+        fix: "pgset up puts Role, binding and label back; --role-by ordinal does without them.",
+        doubt: "The line may be older than the rights; the labels are as they are now.",
     },
     Entry {
         code: "PGS-ENDPOINTS-STALE",

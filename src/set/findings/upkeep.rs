@@ -1,6 +1,7 @@
 //! The set is healthy, but somebody who looks after it should know: what fills the disk, runs out, or hides.
 
 use super::super::bytes;
+use super::super::identity::is_crunchy;
 use super::super::observation::{Observation, Upkeep};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
@@ -69,7 +70,9 @@ fn of_member(seen: &Observation, member: &str, upkeep: &Upkeep) -> Vec<Finding> 
                 .fix(format!("then: {exec} vacuumdb -U postgres --freeze {database}")),
         );
     }
-    if let Some(file) = &upkeep.log_file {
+    // A Crunchy image logs to a file by design, and the start script shows it.
+    let by_design = seen.stateful_set.as_ref().is_some_and(is_crunchy);
+    if let Some(file) = upkeep.log_file.as_ref().filter(|_| !by_design) {
         let summary = "PostgreSQL's log goes to a file in the pod, not to the pod's log: what goes wrong is not seen from outside";
         found.push(
             about("PGS-LOG-HIDDEN", summary.to_owned())

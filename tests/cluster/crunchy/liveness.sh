@@ -1,4 +1,4 @@
 #!/bin/bash
 # shellcheck source-path=SCRIPTDIR source=setenv.sh
 source /opt/cpm/bin/setenv.sh
-"$PGROOT/bin/pg_isready" -U "$PG_USER"
+"$PGROOT/bin/pg_isready" -d postgres -U "$PG_USER"

@@ -95,7 +95,7 @@ E
 
 initialize_primary() {
   [ ! -f "$PGDATA/postgresql.conf" ] || return 0
-  initdb -D "$PGDATA" >/tmp/initdb.log 2>&1
+  initdb -D "$PGDATA" ${CHECKSUMS:+--data-checksums} >/tmp/initdb.log 2>&1
   configure
   pg_ctl -D "$PGDATA" -w start >/tmp/start.log
   sleep 2

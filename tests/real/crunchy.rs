@@ -1,0 +1,170 @@
+//! The images of the 2017 example, by stand-ins that keep their contract.
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
+
+const NO_SET: &str = "centos7-9.5-1.2.6";
+const OLD: &str = "centos7-9.6-1.2.8";
+const NEW: &str = "centos7-10.4-2.0.0";
+const PGC: &str = "centos7-11.1-2.3.0";
+
+/// `pgset up` with the example's own variable, and more.
+fn up(space: &Namespace, tag: &str, more: &[&str]) -> Run {
+    let mut command = space.command(&[&["up", "--timeout", "3m"], more].concat());
+    command.env("CCP_IMAGE_TAG", tag).env("CCP_IMAGE_PREFIX", "docker.io/crunchydata");
+    Run::of(command.output().unwrap())
+}
+
+fn label(space: &Namespace, pod: &str) -> String {
+    space.get("pod", pod).unwrap()["metadata"]["labels"]["name"].as_str().unwrap().to_owned()
+}
+
+/// The members that a Service leads to.
+fn behind(space: &Namespace, service: &str) -> Vec<String> {
+    let status = space.pgset(&["status", "-o", "json"]).json();
+    let services = status["services"].as_array().unwrap();
+    let service = services.iter().find(|one| one["name"] == service).unwrap();
+    let endpoints = service["endpoints"].as_array().unwrap().iter();
+    endpoints.map(|member| member.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_articles_lines_step_seven_and_the_listing() {
+    let space = Namespace::new("crunchy-article");
+    let directory = HostDirectory::new("crunchy-article");
+    let host_path = ["--storage", "hostpath", "--host-path", directory.as_str()];
+    up(&space, NO_SET, &host_path).expect(0).says(&["no longer maintained", "pgset-1  replica, streaming"]);
+    assert!(space.get("role", "pgset").is_none());
+
+    // Step 7: through the two Services.
+    let psql = |more: &[&str]| space.pgset(&[&["psql", "--exec"], more].concat());
+    let replication = psql(&["-U", "postgres", "-d", "postgres", "--", "-c", "table pg_stat_replication"]).expect(0);
+    assert!(
+        replication.stdout.contains("pgset-1") && replication.stdout.contains("streaming"),
+        "{}",
+        replication.stdout
+    );
+    let create = ["--replica", "-U", "postgres", "-d", "postgres", "--", "-c", "create table foo (id int)"];
+    let create = psql(&create);
+    assert_ne!(create.code, 0);
+    assert!(create.stderr.contains("read-only transaction"), "{}", create.stderr);
+
+    // Scaled as in the article, by kubectl.
+    space.kubectl(&["scale", "statefulset", "pgset", "--replicas=3"]);
+    space.pgset(&["wait", "--timeout", "2m"]).expect(0);
+    assert_eq!(directory.entries(), ["pgset-0", "pgset-1", "pgset-2"]);
+    for member in directory.entries() {
+        let folder = std::fs::metadata(directory.path.join(&member)).unwrap();
+        assert_eq!((folder.mode() & 0o7777, folder.uid()), (0o700, 26), "{member}");
+    }
+    assert_eq!(behind(&space, "pgset-replica"), ["pgset-1", "pgset-2"]);
+    space.pgset(&["verify"]).expect(0);
+
+    // No password is in any log, and PostgreSQL's own lines are.
+    let logs = space.pgset(&["logs"]).expect(0).stdout;
+    for key in ["superuser", "replication", "user"] {
+        assert!(!logs.contains(&space.password(key)), "{key}");
+    }
+    assert!(logs.contains("database system is ready to accept"), "{logs}");
+}
+
+#[test]
+fn an_old_image_labels_its_primary_and_a_taken_role_is_named() {
+    let space = Namespace::new("crunchy-old");
+    space.kubectl(&["label", "namespace", &space.name, "pod-security.kubernetes.io/enforce=restricted"]);
+    let class = ["--storage", "class"];
+    let first = up(&space, OLD, &class).expect(0);
+    assert!(!first.stderr.contains("which its image should have done"), "{}", first.stderr);
+    assert_eq!((label(&space, "pgset-0"), label(&space, "pgset-1")), ("pgset-master".into(), "pgset-replica".into()));
+    let created = space.get("statefulset", "pgset").unwrap();
+    assert_eq!(created["spec"]["template"]["spec"]["containers"][0]["env"][1]["value"], "set");
+
+    space.kubectl(&["delete", "rolebinding", "pgset"]);
+    space.kubectl(&["delete", "pod", "pgset-0"]);
+    wait_for("the primary to be back, labelled like a replica", || {
+        let pod = space.get("pod", "pgset-0")?;
+        let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+        (ready && pod["metadata"]["labels"]["name"] == "pgset-replica").then_some(())
+    });
+    wait_for("the finding", || {
+        let status = space.pgset(&["status"]);
+        (status.code == 3 && status.stdout.contains("PGS-LABEL-REFUSED")).then_some(())
+    });
+    // Writes still arrive: the Service names the pod.
+    assert_eq!(behind(&space, "pgset-master"), ["pgset-0"]);
+    space.psql("pgset-0", "create table written (id int)");
+
+    // The rights come back and the label with them.
+    up(&space, OLD, &class)
+        .expect(0)
+        .says(&["labelled Pod pgset-0 name=pgset-master, which its image should have done"]);
+    assert!(space.get("rolebinding", "pgset").is_some());
+    assert_eq!(behind(&space, "pgset-replica"), ["pgset-1"]);
+    space
+        .pgset(&["down", "--delete-data", "--yes"])
+        .expect(0)
+        .says(&["deleted Role pgset", "deleted RoleBinding pgset"]);
+}
+
+#[test]
+fn a_newer_image_labels_every_member_and_a_restart_keeps_it_right() {
+    let space = Namespace::new("crunchy-new");
+    let directory = HostDirectory::new("crunchy-new");
+    let host_path = ["--storage", "hostpath", "--host-path", directory.as_str()];
+    up(&space, NEW, &host_path).expect(0);
+    assert_eq!((label(&space, "pgset-0"), label(&space, "pgset-1")), ("pgset-master".into(), "pgset-replica".into()));
+    space.psql("pgset-0", "create table kept (id int)");
+    space.pgset(&["restart", "--yes"]).expect(0);
+    space.pgset(&["scale", "1"]).expect(0);
+    space.pgset(&["scale", "2"]).expect(0);
+    // Cloned anew, the old folder aside.
+    let entries = directory.entries();
+    assert!(entries.len() == 3 && entries[2].starts_with("pgset-1.stale-"), "{entries:?}");
+    assert_eq!(space.psql("pgset-1", "select count(*) from kept"), "0");
+    space.pgset(&["stop", "--yes"]).expect(0);
+    space.pgset(&["start"]).expect(0);
+    up(&space, NEW, &host_path).expect(0).says(&["nothing to change"]);
+}
+
+#[test]
+fn an_image_that_writes_its_pod_back_whole_gets_roles_by_number_or_plainer_pods() {
+    let space = Namespace::new("crunchy-pgc");
+    let class = ["--storage", "class"];
+    up(&space, PGC, &class).expect(0);
+    assert!(space.get("role", "pgset").is_none());
+    let plain = [&class[..], &["--role-by", "image", "--yes"]].concat();
+    up(&space, PGC, &plain).expect(0);
+    assert!(space.get("role", "pgset").is_some());
+    let pod = space.get("pod", "pgset-0").unwrap();
+    assert_eq!(pod["spec"]["containers"][0]["startupProbe"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_image_without_a_set_mode_says_so_and_the_finding_says_what_to_do() {
+    let space = Namespace::new("crunchy-fatal");
+    // What its tag tells is overruled, so it is asked for what it does not know.
+    let insists = ["--storage", "class", "--crunchy-version", "1.2.8", "--role-by", "image"];
+    up(&space, NO_SET, &insists).expect(3).says(&[
+        "PGS-NO-SET-MODE",
+        "FATAL:  PG_MODE is not an accepted value",
+        "--role-by ordinal",
+    ]);
+    let ordinal = ["--storage", "class", "--unstick", "--yes"];
+    up(&space, NO_SET, &ordinal).expect(0);
+}
+
+#[test]
+fn what_an_image_cannot_do_is_refused_before_anything_is_touched() {
+    let space = Namespace::new("crunchy-refused");
+    let class = ["--storage", "class"];
+    let refuse = |tag, more: &[&str], words: &[&str]| {
+        up(&space, tag, &[&class[..], more].concat()).expect(2).says(words);
+    };
+    refuse(OLD, &["--name", "pg-set", "--role-by", "image"], &["has a hyphen", "--role-by ordinal"]);
+    refuse(NO_SET, &["--role-by", "image"], &["has no PG_MODE=set"]);
+    refuse(OLD, &["--database", "My DB"], &["the Crunchy image quotes no names"]);
+    refuse(OLD, &["--set-parameter", "work_mem=8MB"], &["writes postgresql.conf itself"]);
+    let all = kubectl(&["--namespace", &space.name, "get", "statefulset,secret,service,pvc", "-o", "name"]);
+    assert_eq!(all.trim(), "");
+}
