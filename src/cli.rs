@@ -495,9 +495,12 @@ pub struct SettingsFlags {
     /// [env: PGSET_ROLE_BY] [default: image where the image can, else ordinal]
     #[arg(long, value_name = "WHO", help_heading = "Image")]
     pub role_by: Option<String>,
-    /// A crunchy-containers checkout [env: BUILDBASE]
+    /// A crunchy-containers checkout, whose own manifests are used [env: BUILDBASE]
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub buildbase: Option<String>,
+    /// Take the checkout's manifests as they are, but for what no cluster takes: apps/v1 and its selector
+    #[arg(long, help_heading = "Image")]
+    pub as_is: bool,
 
     /// What is behind the claims: nfs, hostpath or class [env: PGSET_STORAGE] [default: nfs when a variable of the 2017
     /// example is set, else class]

@@ -68,6 +68,27 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     Ok(all)
 }
 
+/// The JSON documents in `text`, one after another as kubectl takes them, with what this module refuses refused.
+///
+/// # Errors
+///
+/// When the text is not JSON or holds what this module refuses.
+pub fn json_documents(text: &str) -> Result<Vec<Value>, YamlError> {
+    let budget = Cell::new(budget(text));
+    let mut stream = serde_json::Deserializer::from_str(text);
+    let mut all = Vec::new();
+    while stream.end().is_err() {
+        let value = Node { budget: &budget }.deserialize(&mut stream).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let text = error.to_string();
+            let message = text.strip_suffix(&position(line, column)).unwrap_or(&text).to_owned();
+            YamlError { line, column, message }
+        })?;
+        all.push(value);
+    }
+    Ok(all)
+}
+
 /// Like [`parse`], with every scalar but null as the text that was written: `1.10` stays `1.10`.
 ///
 /// # Errors
@@ -320,6 +341,25 @@ mod tests {
     }
 
     #[test]
+    fn json_documents_follow_each_other() {
+        assert_eq!(
+            json_documents("{\"a\":\t1}\n\n{\"b\": [true, null]} "),
+            Ok(vec![json!({"a": 1}), json!({"b": [true, null]})])
+        );
+        assert_eq!(json_documents("  \n"), Ok(Vec::new()));
+        let deep = "[".repeat(200);
+        for (text, line, part) in [
+            ("{\"a\": 1,\n \"a\": 2}", 2, "given twice"),
+            ("{\"a\": 1,\n}", 2, "trailing comma"),
+            ("{} x", 1, "expected value"),
+            (&deep, 1, "recursion limit"),
+        ] {
+            let error = json_documents(text).expect_err(text);
+            assert!(error.message.contains(part) && error.line == line, "{text}: {error:?}");
+        }
+    }
+
+    #[test]
     fn verbatim_keeps_the_text() {
         let text =
             "---\ntag: 1.10\nzeros: 007\nbig: 1_000\nyes: true\nquoted: \"1.10\"\nnone: ~\nmap: {a: 1e3, b: [0x10]}\n";
@@ -401,6 +441,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in any::<String>()) {
             let _ = documents(&text);
+            let _ = json_documents(&text);
             let _ = parse_verbatim(&text);
         }
     }

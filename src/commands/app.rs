@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::base::file_of_target;
 use crate::cli::{Color, Common, program};
 use crate::cluster::{Cluster, context_namespace};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::{ColorChoice, Ui, UiOptions};
-use crate::settings::{self, Connection, Env, SettingsFile, Target, Timeout};
+use crate::settings::{self, Connection, Env, Target, Timeout};
 
 /// No look at a set takes longer on a cluster that works.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -52,7 +53,7 @@ impl App {
     /// # Errors
     /// Usage errors of the common flags, or no usable kubeconfig.
     pub async fn target(&self) -> Outcome<(Target, Cluster)> {
-        let file = SettingsFile::load(None);
+        let file = file_of_target(self)?;
         let connection = settings::connection(&self.common, &self.env, &file).map_err(|p| settings::failure(&p))?;
         let namespace = context_namespace(&connection);
         let target = settings::target(&self.common, &self.env, &file, namespace.as_deref());

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::ask::{Asker, superuser};
+use super::base::resolve;
 use super::bundle::{self, Packed};
 use super::learn::read_all_last_words;
 use super::{status, up};
@@ -19,7 +20,7 @@ use crate::cluster::{
     look_inside, missing_rights, preflight, try_claim, try_pod,
 };
 use crate::error::{Failure, Kind, Outcome};
-use crate::manifests::{Context, Manifests, Names, ObjectKind, Templates, render};
+use crate::manifests::{Context, Manifests, Names, ObjectKind, render};
 use crate::report::status::{StatusView, finding_text};
 use crate::report::{Paint, document};
 use crate::set::findings::{self, Finding};
@@ -218,9 +219,9 @@ fn needs_of_a_set() -> Vec<Need> {
 
 /// Whether `up` with the settings of the environment and the settings file would work here.
 async fn without_set(app: &App, cluster: &Cluster, names: &Names) -> Outcome<DoctorView> {
-    let (resolved, _) = up::resolve(app, &SettingsFlags::default())?;
-    let settings = resolved.settings;
-    let templates = Templates::load(settings.templates.as_deref())?;
+    let with = resolve(app, &SettingsFlags::default())?;
+    let templates = with.templates()?;
+    let settings = with.resolved.settings;
     let manifests = render(&settings, &Context::new(&settings), &templates)?;
     let needs = up::needs(&manifests);
     let (found, nodes, refusals) = join!(

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
 
 use super::app::App;
-use super::up::resolve;
+use super::base::resolve;
 use crate::cli::SettingsFlags;
 use crate::cluster::{ApiFailure, Applier, Classes, Cluster, claims_of};
 use crate::error::{Failure, Outcome};
@@ -52,7 +52,7 @@ pub async fn guard(
 /// The API server refuses or does not answer.
 pub async fn way_back(app: &App, cluster: &Cluster, names: &Names, seen: &Observation) -> Outcome<String> {
     // What the environment and the settings file say by themselves needs no flag.
-    let bare = resolve(app, &SettingsFlags::default()).ok().map(|(resolved, _)| resolved.settings);
+    let bare = resolve(app, &SettingsFlags::default()).ok().map(|found| found.resolved.settings);
     let bare = bare.as_ref();
     let mut words = vec!["up".to_owned()];
     if let Some(home) = read(cluster, names, &seen.claims).await? {

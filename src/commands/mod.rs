@@ -2,6 +2,7 @@
 
 mod app;
 mod ask;
+mod base;
 mod bundle;
 mod completions;
 mod diff;

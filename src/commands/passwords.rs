@@ -7,6 +7,7 @@ use crate::manifests::{Names, Object, Passwords, passwords_secret};
 use crate::settings::{GivenPasswords, Password, Settings};
 
 /// The set's passwords, and the Secret to create where there is none yet. One that exists is never overwritten.
+/// `said` are those among the settings' that a person gave to pgset: only these can contradict the set's own.
 /// `may_have_data` says whether there may be a database already, which would know only the old ones.
 ///
 /// # Errors
@@ -15,12 +16,13 @@ pub async fn passwords(
     cluster: &Cluster,
     names: &Names,
     settings: &Settings,
+    said: &GivenPasswords,
     may_have_data: bool,
 ) -> Outcome<(SetSecret, Option<Object>)> {
     let (namespace, secret) = (names.namespace(), names.passwords());
     let given = &settings.passwords;
     if let Some(existing) = SetSecret::read(cluster, namespace, &secret).await? {
-        check_given(&existing, given, &secret, namespace)?;
+        check_given(&existing, said, &secret, namespace)?;
         return Ok((existing, None));
     }
     if may_have_data && state::read(cluster, names).await?.system_identifier.is_some() {

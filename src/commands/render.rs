@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::app::App;
-use super::up::resolve;
+use super::base::{Found, resolve, say_notes};
 use crate::cli::RenderArgs;
 use crate::error::Outcome;
 use crate::manifests::{self, Context, Manifests, Names, Templates};
-use crate::settings::Settings;
 use crate::yaml;
 
 /// Renders, or ejects the templates.
@@ -23,19 +22,18 @@ pub fn run(app: &App, args: &RenderArgs) -> Outcome {
         app.ui.hint(&format!("change them, then: pgset up --templates {}", dir.display()));
         return Ok(());
     }
-    let (resolved, _) = resolve(app, &args.settings)?;
-    app.ui.data(&render(&resolved.settings)?)
+    let found = resolve(app, &args.settings)?;
+    let manifests = render(&found)?;
+    if let Some(base) = &found.base {
+        say_notes(app, base, &manifests.notes);
+    }
+    app.ui.data(&documents(&manifests))
 }
 
-/// The manifests of a set that is made anew, as one YAML stream.
-///
-/// # Errors
-///
-/// When the templates cannot be read or do not make the objects of a set.
-pub fn render(settings: &Settings) -> Outcome<String> {
-    let templates = Templates::load(settings.templates.as_deref())?;
-    let manifests = manifests::render(settings, &Context::new(settings), &templates)?;
-    Ok(documents(&manifests))
+/// The manifests of a set that is made anew.
+fn render(found: &Found) -> Outcome<Manifests> {
+    let settings = &found.resolved.settings;
+    Ok(manifests::render(settings, &Context::new(settings), &found.templates()?)?)
 }
 
 /// Writes the built-in templates and scripts into `dir` and returns the files written.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::app::App;
-use super::up::resolve;
+use super::base::resolve;
 use crate::cli::{SettingsArgs, TableFormat};
 use crate::error::Outcome;
 use crate::report::{document, table};
@@ -31,8 +31,8 @@ pub(crate) struct Row {
 /// # Errors
 /// Settings that cannot be used.
 pub fn run(app: &App, args: &SettingsArgs) -> Outcome {
-    let (resolved, _) = resolve(app, &args.settings)?;
-    app.ui.data(&shown(&resolved, args.output)?)
+    let found = resolve(app, &args.settings)?;
+    app.ui.data(&shown(&found.resolved, args.output)?)
 }
 
 fn shown(resolved: &Resolved, format: TableFormat) -> Outcome<String> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::checkout::CheckoutError;
 use crate::error::{Failure, Kind};
 
 /// Why settings and templates do not make manifests.
@@ -21,6 +22,9 @@ pub enum ManifestError {
         line: Option<usize>,
         problem: String,
     },
+    /// A checkout's manifest is wrong.
+    #[error(transparent)]
+    Checkout(#[from] CheckoutError),
     /// A file in the folder of templates that replaces none.
     #[error("{}: no template has this name", path.display())]
     UnknownTemplate { path: PathBuf, known: Vec<&'static str> },
@@ -40,6 +44,7 @@ impl ManifestError {
             Self::UnknownTemplate { known, .. } => {
                 vec![format!("the templates are: {}", known.join(", "))]
             }
+            Self::Checkout(error) => error.hint.iter().cloned().collect(),
             Self::Exists { .. } => vec!["choose an empty folder: files are never overwritten".to_owned()],
             Self::Template { .. } => {
                 vec!["`pgset render --eject DIR` writes the built-in templates to compare with".to_owned()]
@@ -54,7 +59,7 @@ impl From<ManifestError> for Failure {
         let kind = match error {
             ManifestError::Parameter { .. } | ManifestError::UnknownTemplate { .. } => Kind::Usage,
             ManifestError::Exists { .. } => Kind::Refused,
-            ManifestError::Template { .. } | ManifestError::Io { .. } => Kind::Error,
+            ManifestError::Template { .. } | ManifestError::Checkout(_) | ManifestError::Io { .. } => Kind::Error,
         };
         let hints = error.hints();
         Self { kind, error: error.into(), hints }

@@ -3,6 +3,7 @@
 //! Pure but for the reading of override templates. Knows nothing of clusters or terminals.
 
 mod check;
+mod checkout;
 mod error;
 mod memory;
 mod names;
@@ -14,6 +15,7 @@ mod tests;
 
 use serde_json::Value;
 
+pub use checkout::{Base, Checkout, CheckoutError};
 pub use error::ManifestError;
 pub use names::Names;
 pub use objects::{Passwords, State, passwords_secret, volume_like};
@@ -24,6 +26,26 @@ pub use templates::Templates;
 #[derive(Clone, Debug)]
 pub struct Manifests {
     pub objects: Vec<Object>,
+    pub notes: Notes,
+}
+
+/// What became of a checkout's manifests, for whoever wants to know; empty without a checkout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub upgrades: Vec<Upgrade>,
+    /// What settings that were given replace, a sentence each.
+    pub replaced: Vec<String>,
+    /// Objects that are not of the example, or that it lacks.
+    pub added: Vec<String>,
+    /// Objects that are not used.
+    pub left_out: Vec<String>,
+}
+
+/// A named change that today's clusters need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Upgrade {
+    pub name: &'static str,
+    pub why: &'static str,
 }
 
 /// One object as it is sent to the API server.
@@ -53,6 +75,20 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::PersistentVolume,
+        Self::PersistentVolumeClaim,
+        Self::ServiceAccount,
+        Self::Role,
+        Self::RoleBinding,
+        Self::Secret,
+        Self::ConfigMap,
+        Self::Service,
+        Self::PodDisruptionBudget,
+        Self::StatefulSet,
+    ];
+
     /// The kind as manifests spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

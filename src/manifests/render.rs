@@ -10,7 +10,7 @@ use super::check::{self, Expected};
 use super::error::ManifestError;
 use super::memory::{Room, SEGMENT, Tuning, unit};
 use super::templates::{Compiled, Templates};
-use super::{Manifests, Names, Object, ObjectKind};
+use super::{Manifests, Names, Notes, Object, ObjectKind};
 use crate::settings::{
     ClassName, Crunchy, Flavor, Image, Layout, Quantity, Replicas, RoleBy, SUPERUSER_FOLDER, Settings, Storage,
     USER_FOLDER,
@@ -91,7 +91,11 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
         Flavor::Crunchy => "statefulset-crunchy.yaml",
     };
     objects.push(renderer.object(ObjectKind::StatefulSet, stateful_set, names.statefulset())?);
-    Ok(Manifests { objects })
+    let manifests = Manifests { objects, notes: Notes::default() };
+    match templates.base() {
+        Some(base) => Ok(base.build(manifests, settings)?),
+        None => Ok(manifests),
+    }
 }
 
 struct Renderer<'a> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 
+use super::checkout::Base;
 use super::error::ManifestError;
 use crate::settings::Flavor;
 
@@ -46,6 +47,8 @@ const CRUNCHY: &str = "crunchy/";
 #[derive(Clone, Debug)]
 pub struct Templates {
     files: Vec<File>,
+    /// A checkout whose objects take the place of what the templates make.
+    base: Option<Box<Base>>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +68,18 @@ impl Templates {
             shown: format!("templates/{name}"),
             text: text.to_owned(),
         };
-        Self { files: BUILT_IN.iter().map(file).collect() }
+        Self { files: BUILT_IN.iter().map(file).collect(), base: None }
+    }
+
+    /// The same templates below a checkout's own manifests.
+    #[must_use]
+    pub fn below(mut self, base: Option<Base>) -> Self {
+        self.base = base.map(Box::new);
+        self
+    }
+
+    pub(super) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
     }
 
     /// The built-in templates, with those in `dir` in place of the ones of the same name.

@@ -121,7 +121,7 @@ fn arrives_verbatim(place: &str, put: Put, text: &str) {
 
 /// The comment at the top holds names, whose types allow no line break; hostile ones are not parsed as YAML.
 fn header_length(manifests: &Manifests) -> usize {
-    let only_header = Manifests { objects: Vec::new() };
+    let only_header = Manifests { objects: Vec::new(), notes: Notes::default() };
     assert_eq!(documents(&only_header), "");
     let bodies: usize = manifests.objects.iter().map(|object| 4 + yaml::to_string(&object.body).len()).sum();
     documents(manifests).len() - bodies

@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::text::and;
 use super::{Paint, Ui};
-use crate::manifests::{Object, ObjectKind};
+use crate::manifests::{Object, ObjectKind, Upgrade};
 use crate::set::plan::{Change, Effect};
 use crate::settings::PgSetting;
 
@@ -29,6 +29,9 @@ pub struct DiffView {
     pub steps: Vec<String>,
     /// What stays as it is although the settings say otherwise.
     pub stays: Vec<String>,
+    /// What today's clusters need of a checkout's manifests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upgrades: Vec<Upgrade>,
 }
 
 /// One object that would be made or changed.

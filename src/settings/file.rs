@@ -26,6 +26,8 @@ pub struct SettingsFile {
     pub(super) values: BTreeMap<Setting, Sourced<String>>,
     /// The entries of `postgresql:`, in the order of their names.
     pub(super) parameters: Vec<(String, Sourced<String>)>,
+    /// What stands below the file: a checkout's own values.
+    pub(super) below: BTreeMap<Setting, Sourced<String>>,
     /// What is wrong with the file itself; [`resolve()`](super::resolve()) reports it with everything else.
     pub(super) problems: Vec<Problem>,
 }
@@ -44,6 +46,13 @@ impl SettingsFile {
                 file
             }
         }
+    }
+
+    /// The same file over these values, which count where neither it nor anything stronger says otherwise.
+    #[must_use]
+    pub fn over(mut self, below: BTreeMap<Setting, Sourced<String>>) -> Self {
+        self.below = below;
+        self
     }
 
     /// Takes `text` for the content of the file at `path`.

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 
-use super::table::Setting;
+use super::table::{CHECKOUT_VARIABLES, Setting};
 
 /// The environment variables pgset knows.
 #[derive(Clone, Default)]
@@ -26,8 +26,17 @@ impl Env {
     /// The process's own environment: the only place it is read.
     #[must_use]
     pub fn from_process() -> Self {
-        let names = Setting::ALL.iter().flat_map(|setting| setting.names().variables);
+        let names = Setting::ALL.iter().flat_map(|setting| setting.names().variables).chain(&CHECKOUT_VARIABLES);
         names.filter_map(|name| Some((*name, std::env::var_os(name)?))).collect()
+    }
+
+    /// A variable's value as text; one that is empty, or no text, is not set.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.get(name) {
+            Some(Variable::Text(text)) => Some(text),
+            Some(Variable::NotUnicode) | None => None,
+        }
     }
 
     /// A variable's value; one that is empty is not set.

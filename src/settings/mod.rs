@@ -22,9 +22,9 @@ use std::path::PathBuf;
 pub use contract::{Contract, CrunchyVersion, Labels, SUPERUSER_FOLDER, SetMode, USER_FOLDER, Words};
 pub use file::{DEFAULT_FILE, SettingsFile};
 pub use input::{Context, Env, Machine, ThisMachine};
-pub use resolve::{Connection, Inputs, Resolved, Sources, Target, connection, resolve, target};
+pub use resolve::{Connection, Inputs, Resolved, Sources, Target, Wishes, connection, resolve, target, wishes};
 pub use source::{Problem, Source, Sourced, failure};
-pub use table::Setting;
+pub use table::{CHECKOUT_VARIABLES, Setting};
 pub use types::*;
 
 /// Everything that shapes a set, validated.

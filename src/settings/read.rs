@@ -1,4 +1,4 @@
-//! One setting at a time: flag, else environment, else file, parsed, with what is wrong noted and not returned, so that
+//! One setting at a time: flag, else environment, else file, else checkout, parsed, with what is wrong noted and not returned, so that
 //! everything wrong is reported at once.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,8 @@ impl<'a> Reader<'a> {
                 None => {}
             }
         }
-        self.file.values.get(&setting).map_or(Read::Absent, |sourced| Read::Given(sourced.clone()))
+        let given = self.file.values.get(&setting).or_else(|| self.file.below.get(&setting));
+        given.map_or(Read::Absent, |sourced| Read::Given(sourced.clone()))
     }
 
     /// The value given for a setting.

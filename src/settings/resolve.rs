@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use super::choose::{self, ChosenImage, ImageFlags, StorageFlags};
 use super::file::SettingsFile;
-use super::input::{Context, Env};
+use super::input::{Context, Env, Machine};
 use super::read::{Read, Reader, known};
 use super::source::{Problem, Source, Sourced};
 use super::table::Setting;
 use super::types::{
-    Flavor, Invalid, Namespace, Password, PgIdentifier, PgSetting, PgValue, Quantity, Replicas, SetName, Timeout,
+    Flavor, Invalid, Layout, Namespace, Password, PgIdentifier, PgSetting, PgValue, Quantity, Replicas, SetName,
+    StorageKind, Timeout,
 };
 use super::{GivenPasswords, Settings};
 use crate::cli::{Common, SettingsFlags};
@@ -33,6 +34,20 @@ pub struct Resolved {
     /// The crunchy-containers checkout.
     pub buildbase: Option<PathBuf>,
     pub sources: Sources,
+}
+
+impl Resolved {
+    /// The passwords that a person gave to pgset, without those that a checkout's manifests have.
+    #[must_use]
+    pub fn passwords_given(&self) -> GivenPasswords {
+        let is_given = |setting| self.sources.settings.get(&setting).is_some_and(Source::is_given);
+        let GivenPasswords { superuser, replication, user } = self.settings.passwords.clone();
+        GivenPasswords {
+            superuser: superuser.filter(|_| is_given(Setting::SuperuserPassword)),
+            replication: replication.filter(|_| is_given(Setting::ReplicationPassword)),
+            user: user.filter(|_| is_given(Setting::UserPassword)),
+        }
+    }
 }
 
 /// Where each value came from.
@@ -76,6 +91,26 @@ pub fn connection(common: &Common, env: &Env, file: &SettingsFile) -> Result<Con
     let (as_user, as_groups) = (common.as_user.clone(), common.as_groups.clone());
     let connection = Connection { context, kubeconfig, as_user, as_groups };
     if reader.problems.is_empty() { Ok(connection) } else { Err(reader.problems) }
+}
+
+/// What has to be known before a base directory can be read: where it is, and which of its variants is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub buildbase: Option<PathBuf>,
+    pub storage: Option<StorageKind>,
+    pub layout: Option<Layout>,
+}
+
+/// The wishes among what was given. What is wrong is no wish here, and told by [`resolve`].
+#[must_use]
+pub fn wishes(flags: &SettingsFlags, env: &Env, file: &SettingsFile, machine: &dyn Machine) -> Wishes {
+    let mut reader = Reader::new(env, file);
+    let buildbase = reader.folder(Setting::BuildBase, flags.buildbase.as_deref(), |path| machine.is_directory(path));
+    Wishes {
+        buildbase: buildbase.given().map(|given| given.value.clone()),
+        storage: reader.read(Setting::Storage, flags.storage.as_deref()).given().map(|given| given.value),
+        layout: reader.read(Setting::Layout, flags.layout.as_deref()).given().map(|given| given.value),
+    }
 }
 
 /// Which set a command is about. `namespace` is the one of the kubeconfig's context.
@@ -155,6 +190,7 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
         crunchy_version,
         role_by,
         buildbase,
+        as_is: _, // Not a setting: how the checkout's manifests are taken.
         storage,
         size,
         layout,

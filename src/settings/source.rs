@@ -16,6 +16,8 @@ pub enum Source {
     Env(&'static str),
     /// The settings file; the line is counted from 1.
     File { path: PathBuf, line: Option<usize> },
+    /// A file of the crunchy-containers checkout and the place in it, such as `examples/envvars.sh:12`.
+    Checkout(String),
     /// The namespace of the kubeconfig's context.
     Kubeconfig,
     /// Found below the base directory.
@@ -32,20 +34,32 @@ impl Source {
         Self::Default(reason.into())
     }
 
-    /// How much a source weighs against another: flag, environment, file, everything else.
+    /// How much a source weighs against another: flag, environment, file, checkout, everything else.
     pub(super) fn rank(&self) -> u8 {
         match self {
-            Self::Flag(_) => 3,
-            Self::Env(_) => 2,
-            Self::File { .. } => 1,
+            Self::Flag(_) => 4,
+            Self::Env(_) => 3,
+            Self::File { .. } => 2,
+            Self::Checkout(_) => 1,
             Self::Kubeconfig | Self::BuildBase | Self::Machine | Self::Default(_) => 0,
         }
     }
 
-    /// Whether this is one of the seed's variables. They are exported for good in many a shell profile, as the 2017
-    /// example asks for, and so must give way to what is said to pgset itself instead of contradicting it.
+    /// Whether this is one of the seed's variables, or of its files. The variables are exported for good in many a shell
+    /// profile, as the 2017 example asks for, and so must give way to what is said to pgset itself instead of
+    /// contradicting it.
     pub(super) fn is_seed(&self) -> bool {
-        matches!(self, Self::Env(name) if !name.starts_with("PGSET_"))
+        match self {
+            Self::Env(name) => !name.starts_with("PGSET_"),
+            Self::Checkout(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a person gave the value to pgset itself: by a flag, the environment or the settings file.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self, Self::Flag(_) | Self::Env(_) | Self::File { .. })
     }
 }
 
@@ -55,6 +69,7 @@ impl fmt::Display for Source {
             Self::Flag(name) | Self::Env(name) => f.write_str(name),
             Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
             Self::File { path, line: None } => path.display().fmt(f),
+            Self::Checkout(place) => f.write_str(place),
             Self::Kubeconfig => f.write_str("kubeconfig"),
             Self::BuildBase => f.write_str("BUILDBASE"),
             Self::Machine => f.write_str("this machine"),

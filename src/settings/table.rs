@@ -34,6 +34,20 @@ pub enum Setting {
     Templates,
 }
 
+/// The variables of the crunchy-containers examples that are no setting of pgset's; its manifests may name them.
+pub const CHECKOUT_VARIABLES: [&str; 10] = [
+    "CCPROOT",
+    "CCP_CLI",
+    "CCP_NAMESPACE",
+    "CCP_NFS_IP",
+    "CCP_SECURITY_CONTEXT",
+    "CCP_STORAGE_CAPACITY",
+    "CCP_STORAGE_CLASS",
+    "CCP_STORAGE_MODE",
+    "CCP_STORAGE_PATH",
+    "OSE_PROJECT",
+];
+
 /// A setting's names.
 pub(super) struct Names {
     /// In the settings file, and in messages.
@@ -116,6 +130,12 @@ impl Setting {
             Self::Templates => ("templates", "--templates", &["PGSET_TEMPLATES"]),
         };
         Names { key, flag: (!flag.is_empty()).then_some(flag), variables }
+    }
+
+    /// The environment variables that give it, pgset's own first; the seed's example files set some of them.
+    #[must_use]
+    pub fn variables(self) -> &'static [&'static str] {
+        self.names().variables
     }
 
     /// The setting's name in the settings file and in messages.

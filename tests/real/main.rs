@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
 
 mod change;
+mod checkout;
 mod client;
 mod crunchy;
 mod faults;

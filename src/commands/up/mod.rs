@@ -8,6 +8,7 @@ mod preview;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::base::say_notes;
 use super::result::{Settle, how_to_connect, settle};
 use crate::cli::UpArgs;
 use crate::error::Outcome;
@@ -16,7 +17,8 @@ use crate::set::plan::{Change, claim_flags, never_changes};
 use apply::{apply, say_changes};
 use plan::Plan;
 use prepare::Prepared;
-pub use prepare::{Preflight, needs, prepare, resolve};
+pub use prepare::{Preflight, needs, prepare};
+use preview::differs;
 pub use preview::show;
 
 /// Brings the set up.
@@ -25,11 +27,14 @@ pub use preview::show;
 /// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let prepared = prepare(app, &args.settings, Preflight::Check).await?;
+    if let Some(base) = prepared.base.as_ref().filter(|_| differs(&prepared)) {
+        say_notes(app, base, &prepared.notes);
+    }
     if args.dry_run {
         app.ui.say("dry run: nothing is changed");
         return show(app, &prepared, args.output);
     }
-    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret } = prepared;
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
     ask(app, &plan)?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
         app.ui.warn(&line);

@@ -1,17 +1,18 @@
-//! Before anything is changed: settings from everywhere, manifests, all that can be known to be missing, and the plan.
+//! Before anything is changed: settings, manifests, all that can be known to be missing, and the plan.
 
 use futures::future::try_join;
 
 use super::plan::{Plan, Refusal, folders_of_its_own, plan};
 use crate::cli::SettingsFlags;
-use crate::cluster::{Cluster, Need, Problem, SetSecret, context_namespace, missing_rights, preflight};
+use crate::cluster::{Cluster, Need, Problem, SetSecret, missing_rights, preflight};
 use crate::commands::app::App;
+use crate::commands::base::{Found, published_passwords, resolve};
 use crate::commands::home::guard;
 use crate::commands::passwords::passwords;
 use crate::error::{Failure, Kind, Outcome};
-use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
+use crate::manifests::{Base, Context, Manifests, Names, Notes, Object, ObjectKind, render};
 use crate::set::plan::Change;
-use crate::settings::{self, Inputs, Resolved, Settings, SettingsFile, Storage, ThisMachine, Timeout};
+use crate::settings::{Resolved, Settings, Storage, Timeout};
 
 /// All that `up` needs to go ahead, and all that `diff` shows.
 pub struct Prepared {
@@ -23,6 +24,10 @@ pub struct Prepared {
     pub secret: SetSecret,
     /// The Secret to create, where there is none yet.
     pub new_secret: Option<Object>,
+    /// The checkout whose manifests these are.
+    pub base: Option<Base>,
+    /// What became of them.
+    pub notes: Notes,
 }
 
 /// Whether rights, namespace and storage are asked for beforehand.
@@ -37,11 +42,15 @@ pub enum Preflight {
 /// # Errors
 /// What would keep `up` from doing it.
 pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Outcome<Prepared> {
-    let (resolved, connection) = resolve(app, flags)?;
+    let found = resolve(app, flags)?;
+    let templates = found.templates()?;
+    let published_passwords = published_passwords(&found.resolved);
+    let Found { resolved, connection, base } = found;
+    let given = resolved.passwords_given();
     let Resolved { settings, timeout, .. } = resolved;
-    let templates = Templates::load(settings.templates.as_deref())?;
     let names = Names::new(&settings.name, &settings.namespace);
     let manifests = render(&settings, &Context::new(&settings), &templates)?;
+    let notes = manifests.notes.clone();
     let cluster = app.connect(&connection).await?;
 
     let checked = async {
@@ -64,7 +73,8 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     }
     // Folders outlive every object; what a StorageClass provides is gone with its claims.
     let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
-    let passwords = async { passwords(&cluster, &names, &settings, may_have_data).await.map_err(Refusal::Failed) };
+    let passwords =
+        async { passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed) };
     let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;
@@ -72,23 +82,11 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
         check_plan(&cluster, &settings, &plan).await?;
     }
     app.ui.detail(&format!("dry run: the API server accepts all {} objects", plan.objects.len()));
-    Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret })
-}
-
-/// Settings from everywhere, and the way to the cluster they are for.
-///
-/// # Errors
-/// Everything that is wrong with what was given, at once.
-pub fn resolve(app: &App, flags: &SettingsFlags) -> Outcome<(Resolved, settings::Connection)> {
-    let file = SettingsFile::load(flags.file.as_deref());
-    let failed = |problems: Vec<settings::Problem>| settings::failure(&problems);
-    let connection = settings::connection(&app.common, &app.env, &file);
-    let namespace = connection.as_ref().ok().and_then(context_namespace);
-    let context = settings::Context { namespace: namespace.as_deref(), machine: &ThisMachine };
-    let inputs = Inputs { common: &app.common, flags, env: &app.env, file: &file, context };
-    // First, since it tells everything that is wrong and not only what concerns the connection.
-    let resolved = settings::resolve(&inputs).map_err(failed)?;
-    Ok((resolved, connection.map_err(failed)?))
+    if new_secret.is_some() && published_passwords {
+        app.ui.warn("the passwords are those in the checkout's manifests, which many people know");
+        app.ui.hint("give others before the first up: export PG_PASSWORD=… PG_ROOT_PASSWORD=… PG_MASTER_PASSWORD=…");
+    }
+    Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base, notes })
 }
 
 /// Everything that can be known to be missing, in one list, before the first write.

@@ -29,7 +29,7 @@ pub fn differs(prepared: &Prepared) -> bool {
 }
 
 fn view(prepared: &Prepared) -> DiffView {
-    let Prepared { names, plan, new_secret, settings, .. } = prepared;
+    let Prepared { names, plan, new_secret, settings, notes, .. } = prepared;
     let Plan { objects, grow, stays, primary, replicas } = plan;
     let diff = |one: &Planned| ObjectDiff::new(&one.object, &one.change, one.live.as_ref(), &one.result);
     let secret = new_secret.iter().filter_map(|secret| ObjectDiff::new(secret, &Change::Created, None, &secret.body));
@@ -56,5 +56,6 @@ fn view(prepared: &Prepared) -> DiffView {
         rolling: if start.is_some() { Vec::new() } else { rolling },
         steps,
         stays: stays.clone(),
+        upgrades: notes.upgrades.clone(),
     }
 }
