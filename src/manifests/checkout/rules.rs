@@ -297,9 +297,8 @@ fn mode(object: &mut Value, own: &Value) {
         let name = own["name"].as_str().unwrap_or_default();
         match env.iter_mut().find(|variable| variable["name"] == name) {
             Some(variable) if MODE_VARIABLES.contains(&name) => *variable = own.clone(),
-            Some(_) => {}
             None if !is_password(name) => env.push(own.clone()),
-            None => {}
+            Some(_) | None => {}
         }
     }
     for field in ["command", "args"] {

@@ -709,7 +709,7 @@ fn rules_about_the_pod() {
     own["spec"]["template"]["metadata"] = json!({"annotations": {"a/b": "1"}});
     let bare = pod(&json!({}), json!({}));
     let one = |rule: &str, container: Value, spec: Value| {
-        assert_eq!(ruled(rule, &bare, &own), pod(&container, spec), "{rule}")
+        assert_eq!(ruled(rule, &bare, &own), pod(&container, spec), "{rule}");
     };
     one("probes", json!({"startupProbe": {"a": 1}, "readinessProbe": {"a": 2}, "livenessProbe": {"a": 3}}), json!({}));
     one("pre-stop", json!({"lifecycle": {"preStop": {"a": 4}}}), json!({"terminationGracePeriodSeconds": 180}));
@@ -743,10 +743,14 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
         Value::Object(entries) => {
-            entries.iter().for_each(|(key, item)| places(item, &format!("{at}/{}", key.replace('/', "~1")), found))
+            for (key, item) in entries {
+                places(item, &format!("{at}/{}", key.replace('/', "~1")), found);
+            }
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| places(item, &format!("{at}/{index}"), found))
+            for (index, item) in items.iter().enumerate() {
+                places(item, &format!("{at}/{index}"), found);
+            }
         }
         _ => {}
     }
