@@ -4,6 +4,8 @@ use std::fmt;
 
 use kube::core::Status;
 
+use crate::set::findings::connection::{self, Cause};
+
 /// A failed call: what was tried, on which object, and the API server's reason.
 #[derive(Clone, Debug)]
 pub struct ApiFailure {
@@ -75,43 +77,13 @@ impl std::error::Error for ApiFailure {}
 
 impl From<ApiFailure> for crate::error::Failure {
     fn from(failure: ApiFailure) -> Self {
-        let hint = match (failure.code, failure.reason.as_str()) {
-            (None, _) if certificate_hint(&failure.message).is_some() => certificate_hint(&failure.message),
-            (None, _) => Some("is the cluster up and the right context chosen? kubectl config current-context"),
-            (Some(401), _) => Some("they may have expired: log in again, or choose another --context"),
-            (Some(403), _) => {
-                Some("ask whoever runs the cluster for this right; pgset up lists all that are missing at once")
-            }
-            _ => None,
-        };
+        let cause = connection::cause(failure.code, &failure.message);
         let shown = Self::error(failure);
-        match hint {
-            Some(hint) => shown.hint(hint),
+        match cause {
+            Some(Cause { code, fix }) => shown.hint(fix).hint(format!("more about it: pgset explain {code}")),
             None => shown,
         }
     }
-}
-
-/// What to do about a TLS certificate that is not accepted, on either side.
-fn certificate_hint(message: &str) -> Option<&'static str> {
-    let message = message.to_lowercase();
-    if !message.contains("certificate") {
-        return None;
-    }
-    Some(if message.contains("notvalidyet") || message.contains("not valid yet") || message.contains("not yet valid") {
-        "is this machine's clock right? date; a certificate from the future means that one of the two clocks is wrong"
-    } else if message.contains("expired") {
-        "the certificate is over, or this machine's clock is wrong (date): renew it, or get a new kubeconfig from whoever runs the cluster"
-    } else if message.contains("unknownissuer")
-        || message.contains("unknown issuer")
-        || message.contains("badsignature")
-    {
-        "the kubeconfig's certificate-authority-data is not this cluster's: it was made for another cluster, or the cluster was made again"
-    } else if message.contains("notvalidforname") || message.contains("not valid for") {
-        "the API server's certificate is for another name: use the address that the cluster's own kubeconfig has"
-    } else {
-        "check the kubeconfig's certificate-authority-data, client-certificate-data and client-key-data"
-    })
 }
 
 /// The last cause of a chain: the outer ones only name the layers of the client.
@@ -136,27 +108,12 @@ mod tests {
     fn credentials_that_are_not_accepted_are_told_from_rights_that_are_missing() {
         let expired = failure(401, "Unauthorized");
         let words = "failed to list pods in namespace db: the API server does not accept your credentials";
-        assert_eq!((expired.error.to_string().as_str(), expired.hints.len()), (words, 1));
+        assert_eq!((expired.error.to_string().as_str(), expired.hints.len()), (words, 2));
         assert!(expired.hints[0].contains("log in again"));
+        assert_eq!(expired.hints[1], "more about it: pgset explain PGS-API-CREDENTIALS");
         let forbidden = failure(403, "pods is forbidden");
         assert_eq!(forbidden.error.to_string(), "failed to list pods in namespace db: pods is forbidden");
         assert!(forbidden.hints[0].contains("for this right"));
         assert_eq!(failure(409, "conflict").hints, Vec::<String>::new());
-    }
-
-    #[test]
-    fn certificates_that_are_not_accepted_say_which_clock_or_kubeconfig_to_look_at() {
-        for (message, words) in [
-            ("invalid peer certificate: certificate expired: verification time 1 (UNIX)", "renew it"),
-            ("invalid peer certificate: certificate not valid yet", "clock"),
-            ("invalid peer certificate: UnknownIssuer", "another cluster"),
-            ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
-            ("received fatal alert: CertificateUnknown", "client-certificate-data"),
-        ] {
-            let failure =
-                ApiFailure { what: "x".to_owned(), code: None, reason: String::new(), message: message.to_owned() };
-            let shown: crate::error::Failure = failure.into();
-            assert!(shown.hints[0].contains(words), "{message}: {:?}", shown.hints);
-        }
     }
 }

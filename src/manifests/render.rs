@@ -67,13 +67,12 @@ pub fn render(settings: &Settings, context: &Context, templates: &Templates) -> 
     let mut files: Vec<NamedText> = Vec::new();
     let conf;
     let users = settings.crunchy.map(|crunchy| crunchy_users(settings, crunchy));
-    match &users {
+    if let Some(users) = &users {
         // The image writes its own postgresql.conf.
-        Some(users) => files.extend(users.iter().map(|user| NamedText { name: user.file, text: &user.username })),
-        None => {
-            conf = postgresql_conf(settings, context.room.as_ref().unwrap_or(&settings.size), &mut renderer)?;
-            files.push(NamedText { name: "postgresql.conf", text: &conf });
-        }
+        files.extend(users.iter().map(|user| NamedText { name: user.file, text: &user.username }));
+    } else {
+        conf = postgresql_conf(settings, context.room.as_ref().unwrap_or(&settings.size), &mut renderer)?;
+        files.push(NamedText { name: "postgresql.conf", text: &conf });
     }
     files.extend(templates.scripts(settings.flavor).map(|(name, text)| NamedText { name, text }));
     renderer.context.insert("files", &files);

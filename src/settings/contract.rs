@@ -43,10 +43,8 @@ impl FromStr for CrunchyVersion {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let wrong =
             || Invalid { reason: "expected the version at the end of the image's tag, such as 1.2.7".to_owned() };
-        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse::<u16>().map_err(|_| wrong()),
-            false => Err(wrong()),
-        };
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = |text: &str| text.parse::<u16>().ok().filter(|_| digits(text)).ok_or_else(wrong);
         let parts: Vec<&str> = text.split('.').collect();
         match parts.as_slice() {
             [major, minor] => Ok(Self::new(number(major)?, number(minor)?, 0)),

@@ -23,7 +23,7 @@ import time
 # Name, options of pgset, change to the manifests, objects that make the fault, words of which one names the cause.
 FAULTS = [
     ("image that does not exist", ["--image", "docker.io/library/postgres:none"], None, None, ["not found", "does not exist"]),
-    ("registry that refuses", ["--image", "denied.example.com/postgres:17"], None, None, ["denied", "forbidden", "does not give"]),
+    ("registry that refuses", ["--image", "denied.example.com/postgres:17"], None, None, ["403 Forbidden", "access denied", "does not give"]),
     ("not a PostgreSQL image", ["--image", "docker.io/library/busybox:1", "--uid", "999"], None, None, ["has no postgres"]),
     ("quota of pods", [], None, "quota", ["quota"]),
     ("LimitRange", [], None, "limits", ["LimitRange", "maximum memory"]),
@@ -89,7 +89,7 @@ class Watched:
 
 # What the cluster itself says of a fault, where that is not what pgset makes of it.
 CLUSTERS_WORDS = {
-    "registry that refuses": ["403", "denied", "orbidden"],
+    "registry that refuses": ["403 Forbidden", "access denied"],
     "not a PostgreSQL image": ["\"terminated\""],
     "wrong setting, crash loop": ["\"terminated\""],
     "too little memory on the node": ["Insufficient memory"],

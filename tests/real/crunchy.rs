@@ -1,8 +1,9 @@
 //! The images of the 2017 example, by stand-ins that keep their contract.
 
 use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
 
-use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
+use crate::harness::{HostDirectory, Namespace, Run, kubectl, kubectl_command, pgset, wait_for};
 
 const NO_SET: &str = "centos7-9.5-1.2.6";
 const OLD: &str = "centos7-9.6-1.2.8";
@@ -38,7 +39,10 @@ fn the_articles_lines_step_seven_and_the_listing() {
     assert!(space.get("role", "pgset").is_none());
 
     // Step 7: through the two Services.
-    let psql = |more: &[&str]| space.pgset(&[&["psql", "--exec"], more].concat());
+    let psql = |more: &[&str]| {
+        let all = [&["--namespace", &space.name, "psql", "--exec"], more].concat();
+        Run::of(pgset(&all).output().unwrap())
+    };
     let replication = psql(&["-U", "postgres", "-d", "postgres", "--", "-c", "table pg_stat_replication"]).expect(0);
     assert!(
         replication.stdout.contains("pgset-1") && replication.stdout.contains("streaming"),
@@ -125,6 +129,27 @@ fn a_newer_image_labels_every_member_and_a_restart_keeps_it_right() {
     space.pgset(&["stop", "--yes"]).expect(0);
     space.pgset(&["start"]).expect(0);
     up(&space, NEW, &host_path).expect(0).says(&["nothing to change"]);
+}
+
+#[test]
+fn a_replica_that_restarts_twice_while_the_set_comes_up_is_tolerated() {
+    let space = Namespace::new("crunchy-restarts");
+    let mut command = space.command(&["up", "--storage", "class", "--timeout", "3m"]);
+    command.env("CCP_IMAGE_TAG", OLD).env("CCP_IMAGE_PREFIX", "docker.io/crunchydata");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for restarts in 1..=2 {
+        wait_for("the replica to restart", || {
+            let status = space.get("pod", "pgset-1")?["status"]["containerStatuses"][0].clone();
+            if status["restartCount"].as_i64()? >= restarts {
+                return Some(());
+            }
+            // The image's script ends at the signal, once it listens to it; there may be no container at the moment.
+            let exec = ["--namespace", &space.name, "exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", "kill -TERM 1"];
+            let _ = kubectl_command().args(exec).output();
+            None
+        });
+    }
+    Run::of(child.wait_with_output().unwrap()).expect(0);
 }
 
 #[test]

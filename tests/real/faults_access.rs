@@ -83,10 +83,14 @@ fn a_read_only_user_gets_the_whole_list_of_missing_rights_and_kubernetes_word() 
 fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
     let began = Instant::now();
     let nowhere = Credentials::to_nowhere("refused");
-    let refused =
-        ["failed to reach the API server https://127.0.0.1:1/", "Connection refused", "config current-context"];
+    let refused = [
+        "failed to reach the API server https://127.0.0.1:1/",
+        "Connection refused",
+        "config current-context",
+        "PGS-API-UNREACHABLE",
+    ];
     nowhere.pgset(&["up"]).expect(1).says(&refused);
-    nowhere.pgset(&["status"]).expect(1).says(&["Connection refused", "config current-context"]);
+    nowhere.pgset(&["status"]).expect(1).says(&["Connection refused", "config current-context", "PGS-API-UNREACHABLE"]);
     nowhere.pgset(&["status", "--context", "b"]).expect(1).says(&["has no context b", "it has: a"]);
 
     let missing = Credentials::new("missing");
@@ -99,7 +103,7 @@ fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
     let stranger = Credentials::with_token("stranger", "no-such-token");
     for command in ["up", "status", "wait"] {
         let run = stranger.pgset(&[command, "-n", "default"]).expect(1);
-        let run = run.says(&["the API server does not accept your credentials", "log in again"]);
+        let run = run.says(&["the API server does not accept your credentials", "log in again", "PGS-API-CREDENTIALS"]);
         assert!(!run.stderr.contains("failed to reach"), "{}", run.stderr);
     }
     assert!(began.elapsed() < Duration::from_secs(60));

@@ -167,7 +167,11 @@ fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
 
     // Another cluster's authority, as after a cluster was made again.
     let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
-    run(&real, authority, "{token: x}").says(&["UnknownIssuer", "certificate-authority-data is not this cluster's"]);
+    run(&real, authority, "{token: x}").says(&[
+        "UnknownIssuer",
+        "certificate-authority-data is not this cluster's",
+        "PGS-API-OTHER-AUTHORITY",
+    ]);
     for (from, until, words) in [
         ("200101000000Z", "210101000000Z", ["expired", "clock is wrong"]),
         ("480101000000Z", "490101000000Z", ["not valid yet", "one of the two clocks is wrong"]),

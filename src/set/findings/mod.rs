@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod catalogue;
+pub mod connection;
 mod containers;
 mod control;
 mod data;
@@ -235,6 +236,7 @@ struct Family {
 
 /// In the order in which a start meets them.
 const FAMILIES: &[Family] = &[
+    Family { findings: connection::findings, catalogue: connection::CATALOGUE, of_pods: false },
     Family { findings: stopped::findings, catalogue: stopped::CATALOGUE, of_pods: false },
     Family { findings: nodes::findings, catalogue: nodes::CATALOGUE, of_pods: false },
     Family { findings: control::findings, catalogue: control::CATALOGUE, of_pods: false },

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::bytes;
 use super::super::identity::{Identity, is_crunchy};
-use super::super::observation::{Asking, Observation, PodReading, Server};
+use super::super::observation::{Asking, Observation, PodReading, Server, WalReceiver};
 use super::super::phase::probe_says;
 use super::network;
 use super::revision::speaks;
@@ -42,7 +42,7 @@ fn of_member(asked: &Asked<'_>, pod: &Pod) -> Vec<Finding> {
         [one] => seen.server(one).map(|server| (one, server)),
         _ => None,
     };
-    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(|receiver| receiver.streams());
+    let streams = server.and_then(|server| server.wal_receiver.as_ref()).is_some_and(WalReceiver::streams);
     if let Some((server, (primary_name, primary))) = server.zip(primary) {
         if let Some(finding) = limits(asked, member, server, primary_name, primary, streams) {
             return vec![finding];
