@@ -633,6 +633,11 @@ fn rules_about_services() {
     let ports = json!({"spec": {"ports": [{"port": 1, "nodePort": 0}, {"port": 2, "nodePort": 30001}]}});
     let expected = json!({"spec": {"ports": [{"port": 1}, {"port": 2, "nodePort": 30001}]}});
     assert_eq!(ruled("node-port", &ports, &json!({})), expected);
+    let own = json!({"spec": {"ports": [{"name": "postgres", "port": 5432}]}});
+    let both = json!({"spec": {"ports": [{"name": "port-6543", "port": 6543}, {"name": "postgres", "port": 5432}]}});
+    assert_eq!(ruled("port-5432", &json!({"spec": {"ports": [{"port": 6543}]}}), &own), both);
+    let same = json!({"spec": {"ports": [{"port": 5432}]}});
+    assert_eq!(ruled("port-5432", &same, &own), same);
     let own = json!({"spec": {"selector": {"statefulset.kubernetes.io/pod-name": "x-0"}, "publishNotReadyAddresses": true,
         "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
     let old = json!({"spec": {"selector": {"name": "x-master"}}});
