@@ -149,7 +149,9 @@ pub fn say_notes(app: &App, base: &Base, notes: &Notes) {
         [one] => ui.say(one),
         [first, rest @ ..] => {
             ui.say(&format!("{first}; {} more lines are no plain exports either (-v names them)", rest.len()));
-            rest.iter().for_each(|line| ui.detail(line));
+            for line in rest {
+                ui.detail(line);
+            }
         }
     }
     if !base.checkout.others().is_empty() {

@@ -80,7 +80,7 @@ pub async fn run(app: &App, args: DoctorArgs) -> Outcome {
     };
     let (view, seen, asker) = match seen {
         Some(seen) => with_set(&cluster, &names, seen).await,
-        None => (without_set(app, &cluster, &names).await?, None, None),
+        None => (Box::pin(without_set(app, &cluster, &names)).await?, None, None),
     };
     app.ui.data(&shown(app, &view, args.output)?)?;
     if let Some(file) = &args.bundle {

@@ -68,10 +68,10 @@ pub fn run(cli: Cli) -> u8 {
 
 async fn dispatch(app: &App, command: Command) -> Outcome {
     match command {
-        Command::Up(args) => up::run(app, args).await,
+        Command::Up(args) => Box::pin(up::run(app, args)).await,
         Command::Status(args) => status::run(app, args).await,
         Command::Scale(args) => scale::run(app, args).await,
-        Command::Diff(args) => diff::run(app, args).await,
+        Command::Diff(args) => Box::pin(diff::run(app, args)).await,
         Command::Down(args) => down::run(app, args).await,
         Command::Restart(args) => restart::run(app, args).await,
         Command::Stop(args) => stop::stop(app, args).await,

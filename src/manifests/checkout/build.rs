@@ -375,16 +375,13 @@ impl<'a> Builder<'a> {
                     ));
                 }
                 let claim = "/persistentVolumeClaim/claimName";
-                match shared {
-                    Some(index) => {
-                        set_from(body, &format!("/spec/template/spec/volumes/{index}{claim}"), own_shared, claim)
-                    }
-                    None => {
-                        let list = place(body, "/spec/template/spec/volumes");
-                        let mut items = list.as_array().cloned().unwrap_or_default();
-                        items.push(own_shared.clone());
-                        *list = Value::Array(items);
-                    }
+                if let Some(index) = shared {
+                    set_from(body, &format!("/spec/template/spec/volumes/{index}{claim}"), own_shared, claim);
+                } else {
+                    let list = place(body, "/spec/template/spec/volumes");
+                    let mut items = list.as_array().cloned().unwrap_or_default();
+                    items.push(own_shared.clone());
+                    *list = Value::Array(items);
                 }
             }
             (None, Some(own_template)) => {

@@ -114,8 +114,8 @@ impl Files {
 
 /// The documents of a file, each with what to call it in messages.
 fn read(file: &str, text: &str) -> Result<Vec<(String, Value)>, CheckoutError> {
-    let is_json = file.ends_with(".json") || file.ends_with(".json.dynamic");
-    let documents = if is_json { yaml::json_documents(&variables::quoted(text)) } else { yaml::documents(text) };
+    let is_yaml = [".yaml", ".yml"].iter().any(|end| file.ends_with(end));
+    let documents = if is_yaml { yaml::documents(text) } else { yaml::json_documents(&variables::quoted(text)) };
     let documents = documents.map_err(|error| {
         let line = if error.line > 0 { format!(":{}", error.line) } else { String::new() };
         CheckoutError::new(file, line, error.message)
@@ -148,7 +148,7 @@ fn known(file: &str, body: Value) -> Result<Result<Document, String>, CheckoutEr
         return error("", "expected an object".to_owned());
     }
     for (pointer, at) in [("/apiVersion", ".apiVersion"), ("/kind", ".kind"), ("/metadata/name", ".metadata.name")] {
-        if !body.pointer(pointer).is_some_and(|text| text.as_str().is_some_and(|text| !text.is_empty())) {
+        if body.pointer(pointer).and_then(Value::as_str).is_none_or(str::is_empty) {
             return error(at, "expected a text".to_owned());
         }
     }

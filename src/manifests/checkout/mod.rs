@@ -140,12 +140,11 @@ impl Checkout {
         let Files { nfs_volumes, host_volumes, .. } = &self.files;
         let (first, second) = match storage {
             Some(StorageKind::HostPath) => (host_volumes, nfs_volumes),
-            Some(StorageKind::Nfs | StorageKind::Class) => (nfs_volumes, host_volumes),
             // The later examples bring both, and told by a variable which to use.
             None if !nfs_volumes.is_empty() && !host_volumes.is_empty() && self.value_of("CCP_NFS_IP").is_none() => {
                 (host_volumes, nfs_volumes)
             }
-            None => (nfs_volumes, host_volumes),
+            Some(StorageKind::Nfs | StorageKind::Class) | None => (nfs_volumes, host_volumes),
         };
         if first.is_empty() { second } else { first }
     }

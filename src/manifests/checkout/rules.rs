@@ -172,6 +172,13 @@ pub(super) const RULES: &[Rule] = &[
         apply: |object, own| set(object, "/spec/selector", own),
     },
     Rule {
+        name: "port-5432",
+        why: "a Service on another port has 5432 as well: members that are cloned already, and pgset, know it by that",
+        always: false,
+        applies: |part| matches!(part, Part::Master | Part::Replica),
+        apply: port_5432,
+    },
+    Rule {
         name: "members-before-ready",
         why: "members find each other by name while they start, before they are ready",
         always: false,
@@ -268,6 +275,21 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
+fn port_5432(object: &mut Value, own: &Value) {
+    let has = list(object, "/spec/ports");
+    let number = |port: &Value| port["port"].as_u64();
+    let Some(own) = list(own, "/spec/ports").first() else { return };
+    if has.is_empty() || has.iter().any(|port| number(port) == number(own)) {
+        return;
+    }
+    let ports = list_mut(object, "/spec/ports");
+    // Where there are several, every one needs a name.
+    for port in ports.iter_mut().filter(|port| port["name"].as_str().is_none_or(|name| name == "postgres")) {
+        port["name"] = format!("port-{}", number(port).unwrap_or_default()).into();
+    }
+    ports.push(own.clone());
+}
+
 /// The variables by which the image knows its part. Which there are depends on its tag.
 const MODE_VARIABLES: [&str; 9] = [
     "PG_MODE",
@@ -297,9 +319,8 @@ fn mode(object: &mut Value, own: &Value) {
         let name = own["name"].as_str().unwrap_or_default();
         match env.iter_mut().find(|variable| variable["name"] == name) {
             Some(variable) if MODE_VARIABLES.contains(&name) => *variable = own.clone(),
-            Some(_) => {}
             None if !is_password(name) => env.push(own.clone()),
-            None => {}
+            Some(_) | None => {}
         }
     }
     for field in ["command", "args"] {

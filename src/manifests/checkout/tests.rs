@@ -633,6 +633,11 @@ fn rules_about_services() {
     let ports = json!({"spec": {"ports": [{"port": 1, "nodePort": 0}, {"port": 2, "nodePort": 30001}]}});
     let expected = json!({"spec": {"ports": [{"port": 1}, {"port": 2, "nodePort": 30001}]}});
     assert_eq!(ruled("node-port", &ports, &json!({})), expected);
+    let own = json!({"spec": {"ports": [{"name": "postgres", "port": 5432}]}});
+    let both = json!({"spec": {"ports": [{"name": "port-6543", "port": 6543}, {"name": "postgres", "port": 5432}]}});
+    assert_eq!(ruled("port-5432", &json!({"spec": {"ports": [{"port": 6543}]}}), &own), both);
+    let same = json!({"spec": {"ports": [{"port": 5432}]}});
+    assert_eq!(ruled("port-5432", &same, &own), same);
     let own = json!({"spec": {"selector": {"statefulset.kubernetes.io/pod-name": "x-0"}, "publishNotReadyAddresses": true,
         "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
     let old = json!({"spec": {"selector": {"name": "x-master"}}});
@@ -709,7 +714,7 @@ fn rules_about_the_pod() {
     own["spec"]["template"]["metadata"] = json!({"annotations": {"a/b": "1"}});
     let bare = pod(&json!({}), json!({}));
     let one = |rule: &str, container: Value, spec: Value| {
-        assert_eq!(ruled(rule, &bare, &own), pod(&container, spec), "{rule}")
+        assert_eq!(ruled(rule, &bare, &own), pod(&container, spec), "{rule}");
     };
     one("probes", json!({"startupProbe": {"a": 1}, "readinessProbe": {"a": 2}, "livenessProbe": {"a": 3}}), json!({}));
     one("pre-stop", json!({"lifecycle": {"preStop": {"a": 4}}}), json!({"terminationGracePeriodSeconds": 180}));
@@ -743,10 +748,14 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
         Value::Object(entries) => {
-            entries.iter().for_each(|(key, item)| places(item, &format!("{at}/{}", key.replace('/', "~1")), found))
+            for (key, item) in entries {
+                places(item, &format!("{at}/{}", key.replace('/', "~1")), found);
+            }
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| places(item, &format!("{at}/{index}"), found))
+            for (index, item) in items.iter().enumerate() {
+                places(item, &format!("{at}/{index}"), found);
+            }
         }
         _ => {}
     }
@@ -795,10 +804,7 @@ proptest! {
         let Ok(resolved) = resolve(&Inputs { common: &cli.common, flags: &up.settings, env: &env(&[TAG]), file: &file, context }) else { return Ok(()) };
         let base = Base { checkout, sources: resolved.sources.settings.clone(), as_is: false };
         let settings = &resolved.settings;
-        let own = match render(settings, &Context::new(settings), &Templates::builtin()) {
-            Ok(own) => own,
-            Err(_) => return Ok(()),
-        };
+        let Ok(own) = render(settings, &Context::new(settings), &Templates::builtin()) else { return Ok(()) };
         if let Ok(built) = base.build(own, settings) {
             for object in &built.objects {
                 prop_assert_eq!(&object.body["metadata"]["name"], object.name.as_str());

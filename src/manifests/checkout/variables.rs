@@ -32,12 +32,11 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut at = 0;
     while let Some(dollar) = text[at..].find('$').map(|offset| at + offset) {
         let after = &text[dollar + 1..];
-        let (name, end) = match after.strip_prefix('{') {
-            Some(inner) => inner.split_once('}').map_or(("", 0), |(name, _)| (name, dollar + 3 + name.len())),
-            None => {
-                let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-                (&after[..length], dollar + 1 + length)
-            }
+        let (name, end) = if let Some(inner) = after.strip_prefix('{') {
+            inner.split_once('}').map_or(("", 0), |(name, _)| (name, dollar + 3 + name.len()))
+        } else {
+            let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
+            (&after[..length], dollar + 1 + length)
         };
         if is_name(name) {
             found.push(Piece::Text(&text[start..dollar]));
