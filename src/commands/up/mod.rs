@@ -31,8 +31,9 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         say_notes(app, base, &prepared.notes);
     }
     if args.dry_run {
-        app.ui.say("dry run: nothing is changed");
-        return show(app, &prepared, args.output);
+        let shown = show(app, &prepared, args.output);
+        app.ui.say("dry run: nothing was changed");
+        return shown;
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
     ask(app, &plan)?;
