@@ -79,10 +79,10 @@ fn containers_that_crash() {
     hopeless(
         &space,
         &bad,
-        "PGS-CRASH-LOOP",
+        "PGS-BAD-SETTINGS",
         &[
-            "healthy: the member's container ended with exit code 1: invalid value for parameter \"max_connections\": \"banana\"",
-            "logs pgset-0 --previous",
+            "healthy: PostgreSQL does not take its settings: invalid value for parameter \"max_connections\": \"banana\"",
+            "--set-parameter NAME=VALUE",
         ],
     );
 }

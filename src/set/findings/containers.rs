@@ -228,6 +228,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     } else if code == NOT_WRITABLE || denied {
         about("PGS-DATA-NOT-WRITABLE", Severity::Fatal, in_its_words("the member may not write to its volume"))
             .fix(make_writable(seen, pod, script))
+    } else if lines.iter().any(|line| line.contains("FATAL:") && line.contains("contains errors")) {
+        let words = postgres_says(lines).unwrap_or_default();
+        about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}"))
+            .fix("correct it: pgset up --set-parameter NAME=VALUE")
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -405,6 +409,16 @@ pub(super) const CATALOGUE: &[Entry] = &[
         doubt: "None known.",
     },
     Entry {
+        code: "PGS-BAD-SETTINGS",
+        severity: Severity::Fatal,
+        depth: Depth::Set,
+        title: "PostgreSQL does not take its settings",
+        meaning: "A parameter is unknown to this PostgreSQL, or has a value it does not take, so no member starts.",
+        known_by: "PostgreSQL's own last words name the parameter; with the same settings the next try ends the same.",
+        fix: "Correct it with --set-parameter, in pgset.yaml or in the overridden template.",
+        doubt: "None known.",
+    },
+    Entry {
         code: "PGS-CRASH-LOOP",
         severity: Severity::Fatal,
         depth: Depth::Member,
@@ -496,9 +510,12 @@ mod tests {
             "2026-11-24 10:35:51.140 UTC [1] LOG:  invalid value for parameter \"max_connections\": \"banana\"",
             "2026-11-24 10:35:51.140 UTC [1] FATAL:  configuration file \"/pgset/config/postgresql.conf\" contains errors",
         ];
-        let banana = &found(2, 1, "Error", &log)[0];
-        let summary = "the member's container ended with exit code 1: invalid value for parameter \"max_connections\": \"banana\"";
-        assert_eq!((banana.code, banana.summary.as_str()), ("PGS-CRASH-LOOP", summary));
+        // Not twice: nothing changes between two tries.
+        let banana = &found(0, 1, "Error", &log)[0];
+        let summary =
+            "PostgreSQL does not take its settings: invalid value for parameter \"max_connections\": \"banana\"";
+        assert_eq!((banana.code, banana.summary.as_str()), ("PGS-BAD-SETTINGS", summary));
+        assert!(banana.ends_wait(noon()));
         let broken =
             &found(2, 1, "Error", &["x PANIC:  could not write to file: Input/output error", "x LOG:  bye"])[0];
         assert!(broken.summary.ends_with("exit code 1: could not write to file: Input/output error"), "{broken:?}");
