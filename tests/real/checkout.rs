@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{HostDirectory, Namespace, Run, kubectl_with};
+use crate::harness::{HostDirectory, Namespace, Run, kubectl_with, wait_for};
 
 const TAG: (&str, &str) = ("CCP_IMAGE_TAG", "centos7-9.6-1.2.8");
 
@@ -42,7 +42,11 @@ fn the_seeds_own_manifests_become_a_healthy_set() {
     // The blog's Step 7 in its own words, with the password of the checkout's manifests.
     let step7 = |service: &str, sql: &str| {
         let psql = format!("PGPASSWORD=password psql -h {service} -U postgres postgres -Atc '{sql}' 2>&1 || true");
-        space.kubectl(&["exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", &psql])
+        // kube-proxy follows the endpoints a moment later.
+        wait_for("the Service to connect", || {
+            let told = space.kubectl(&["exec", "pgset-1", "-c", "pgset", "--", "sh", "-c", &psql]);
+            (!told.contains("Connection refused")).then_some(told)
+        })
     };
     assert_eq!(step7("pgset-master", "select state from pg_stat_replication").trim(), "streaming");
     let refused = step7("pgset-replica", "create table foo (id int)");
