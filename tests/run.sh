@@ -52,4 +52,11 @@ tests/cluster/cluster.sh up
 
 step "tests"
 # Not at the same time as each other: the real cluster's tests want the machine for themselves.
-cargo test --no-fail-fast
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! cargo test --no-fail-fast 2>&1 | tee "$log"; then
+  # Once more at the end, where somebody looks first: what each failed test said, without the state of its namespace.
+  step "what failed"
+  grep -A 15 -e 'panicked at' -e '^FAIL ' "$log" | cut -c 1-400 | tail -n 200
+  exit 1
+fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Healthy runs on a loaded machine: none may end badly, none may print a fatal or blocking finding.
 
-  false_alarms.py [--runs 20] [--load 4] [--minutes 30] [--pgset FILE]
+  false_alarms.py [--rounds 25] [--load 4] [--minutes 45] [--pgset FILE]
 
-A run is `up` of two members, `scale 3`, `scale 2`, and `down` with the data, in a namespace of its own. Meanwhile --load
-busy loops, children of this program, compete for the processors. Stops by itself: after --runs (at most 100), after
---minutes, and at the first Ctrl-C, with the namespaces and the busy loops gone.
+A round is four runs, `up` of two members, `scale 3`, `restart` and `scale 2`, and then `down` with the data, in a namespace
+of its own. Meanwhile --load busy loops, children of this program, compete for the processors. Stops by itself: after
+--rounds (at most 100), after --minutes, and at the first Ctrl-C, with the namespaces and the busy loops gone.
 
 Exit code 0 when no run failed and no finding that ends a wait was printed.
 """
@@ -24,7 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "tests/cluster/cluster.sh"
 FINDING = re.compile(r"\bPGS-[A-Z-]+")
-MOST_RUNS = 100
+MOST_ROUNDS = 100
 
 
 def kubectl(*words, check=True):
@@ -91,8 +91,8 @@ class Runs:
         try:
             # Ten minutes are the default patience of a person on a machine like this; a slow start is no alarm.
             wait = ("--timeout", "10m")
-            if self.command(namespace, "up", *wait) and self.command(namespace, "scale", "3", *wait):
-                self.command(namespace, "scale", "2", *wait)
+            runs = [("up",), ("scale", "3"), ("restart", "--yes"), ("scale", "2")]
+            if all(self.command(namespace, *words, *wait) for words in runs):
                 self.command(namespace, "status")
         finally:
             subprocess.run([self.arguments.pgset, "down", "--yes", "--delete-data", "-n", namespace], capture_output=True)
@@ -101,9 +101,9 @@ class Runs:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--load", type=int, default=2 * (os.cpu_count() or 2))
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--pgset", default=str(ROOT / "target/release/pgset"))
     arguments = parser.parse_args()
     if not os.environ.get("KUBECONFIG"):
@@ -112,12 +112,12 @@ def main():
     runs, until = Runs(arguments), time.time() + 60 * arguments.minutes
     load, done = Load(min(arguments.load, 64)), 0
     try:
-        for _ in range(min(arguments.runs, MOST_RUNS)):
+        for _ in range(min(arguments.rounds, MOST_ROUNDS)):
             if time.time() > until:
                 break
             runs.one()
             done += 1
-            print(f"run {done}: {len(runs.alarms)} alarms, {len(runs.failures)} failures", flush=True)
+            print(f"round {done}: {len(runs.alarms)} alarms, {len(runs.failures)} failures", flush=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     finally:
@@ -127,7 +127,9 @@ def main():
         print(f"{verb:8} {len(seconds):4} times, median {median:.1f} s, at most {worst:.1f} s")
     for text in runs.alarms + runs.failures:
         print(text)
-    print(f"{done} runs under {len(load.children)} busy loops: {len(runs.alarms)} false alarms, {len(runs.failures)} failures")
+    total = sum(len(seconds) for verb, seconds in runs.seconds.items() if verb != "status")
+    ended = f"{len(runs.alarms)} false alarms, {len(runs.failures)} failures"
+    print(f"{total} runs in {done} rounds under {len(load.children)} busy loops: {ended}")
     return 1 if runs.alarms or runs.failures or done == 0 else 0
 
 

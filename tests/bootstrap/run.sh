@@ -84,8 +84,8 @@ world() {
       printf 'ok    PostgreSQL %s %-8s %-34s %5d ms%s\n' "$MAJOR" "$SCRIPTS_SH" "$CASE" $(($(milliseconds) - began)) "$(note)"
       echo ok >>"$RESULTS"
     else
-      printf 'FAIL  PostgreSQL %s %-8s %s\n' "$MAJOR" "$SCRIPTS_SH" "$CASE"
-      sed 's/^/      /' "$WORK/logs/$CASE"
+      printf 'FAIL  PostgreSQL %s %-8s %s\n' "$MAJOR" "$SCRIPTS_SH" "$CASE" | tee -a "$FAILURES"
+      sed 's/^/      /' "$WORK/logs/$CASE" | tee -a "$FAILURES"
       echo fail >>"$RESULTS"
     fi
   done
@@ -115,7 +115,9 @@ note() {
 }
 
 RESULTS=$WORK/results
+FAILURES=$WORK/failures
 : >"$RESULTS"
+: >"$FAILURES"
 number=0
 for image in "$@"; do
   shells=(dash)
@@ -130,5 +132,7 @@ done
 wait
 passed=$(grep -c ok "$RESULTS")
 failed=$(grep -c fail "$RESULTS")
+# Once more at the end, where somebody looks first.
+cat "$FAILURES"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

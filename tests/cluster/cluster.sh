@@ -8,7 +8,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # containerd, runc and the CNI plugins are those of the machine's Debian.
 KUBERNETES_VERSION=v1.36.3
 LOCAL_PATH_VERSION=v0.0.30
-declare -A POSTGRES_SUITE=([17]=trixie [15]=bookworm)
+# The cluster gets 15 and 17; the others are for the pods' scripts alone. No Debian has 14 or 16.
+declare -A POSTGRES_SUITE=([18]=forky [17]=trixie [15]=bookworm [13]=bullseye)
 
 # Where things are. Caches are keyed by version and content, so they never go stale; the state is one cluster's.
 CACHE=${PGSET_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pgset-test}
@@ -50,7 +51,7 @@ usage: cluster.sh VERB
   nodes                list the nodes
   load-image TAR|NAME  put an image into the cluster: a file that docker save or buildah wrote, postgres:15,
                        postgres:17, crunchy (the stand-ins for its images), or a name the Docker engine knows
-  rootfs 15|17         print the path of an unpacked PostgreSQL image, to chroot into; needs no cluster
+  rootfs 13|15|17|18   print the path of an unpacked PostgreSQL image, to chroot into; needs no cluster
   stop-apiserver       stop the API server (start-apiserver brings it back, restart-apiserver does both)
   stop|start|restart|kill COMPONENT
                        the same for any component, and kill ends it without warning; they are:
