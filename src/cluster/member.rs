@@ -1,5 +1,6 @@
 //! What is done to single members: labels, logs, scale, one-shot pods.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -34,6 +35,19 @@ impl Members<'_> {
         let patch = json!({"metadata": {"labels": {"name": relabel.name}}});
         let patched = self.pods().patch_metadata(&relabel.pod, &manager(), &Patch::Merge(&patch)).await;
         let what = || format!("failed to label Pod {} in namespace {}", relabel.pod, self.namespace);
+        patched.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+    }
+
+    /// Makes the StatefulSet controller look at the set at once: it does whenever the object changes, and this changes nothing
+    /// that anybody heeds.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn hurry(&self, set: &str, now: Timestamp) -> Result<(), ApiFailure> {
+        let sets: Api<StatefulSet> = Api::namespaced(self.cluster.client.clone(), self.namespace);
+        let patch = json!({"metadata": {"annotations": {"pgset/hurried-at": now.to_string()}}});
+        let patched = sets.patch_metadata(set, &manager(), &Patch::Merge(&patch)).await;
+        let what = || format!("failed to annotate StatefulSet {set} in namespace {}", self.namespace);
         patched.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
     }
 

@@ -105,6 +105,9 @@ impl Follower<'_> {
                 reporter.event(event, waited);
             }
             self.relabel(&step, &seen).await?;
+            if step.hurry {
+                self.hurry(now).await?;
+            }
             let unsticks = self.unstick
                 && matches!(&step.verdict, Verdict::Failed(found) if found.iter().any(|finding| finding.code == PINNED))
                 && unsticker.run(self.app, self.cluster, self.names, &seen).await?;
@@ -161,6 +164,17 @@ impl Follower<'_> {
             }
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    async fn hurry(&self, now: Timestamp) -> Outcome {
+        let members = Members { cluster: self.cluster, namespace: self.names.namespace() };
+        match members.hurry(self.names.set(), now).await {
+            Ok(()) => self.app.ui.detail("asked the StatefulSet controller to try again at once"),
+            // It then tries when its time has come.
+            Err(failure) if failure.is_forbidden() || failure.is_not_found() || failure.is_transient() => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        Ok(())
     }
 
     async fn relabel(&self, step: &Step, seen: &Observation) -> Outcome {

@@ -37,6 +37,8 @@ pub struct Rollout {
     logs_read: BTreeSet<(String, i32)>,
     /// Labels asked for and not yet seen; asking twice would be one request too many.
     relabelled: Vec<Relabel>,
+    /// The controller was asked to try again.
+    hurried: bool,
     last_said: Timestamp,
 }
 
@@ -46,6 +48,9 @@ pub struct Step {
     pub events: Vec<Event>,
     /// Pods whose `name` label sends the wrong Service's connections to them, with the right label.
     pub relabel: Vec<Relabel>,
+    /// The StatefulSet controller was refused a pod before this wait began, and tries again ever more slowly, by minutes in
+    /// the end. What kept it may be mended by now, so it should be asked to try at once. Asked for once a wait.
+    pub hurry: bool,
     pub verdict: Verdict,
     pub health: Health,
     /// The next moment at which time alone changes something: a reminder, a grace's end, the deadline.
@@ -107,6 +112,7 @@ impl Rollout {
             met: BTreeMap::new(),
             logs_read: BTreeSet::new(),
             relabelled: Vec::new(),
+            hurried: false,
             last_said: since,
         }
     }
@@ -149,7 +155,9 @@ impl Rollout {
         let wanted = relabel(seen);
         let relabel = wanted.iter().filter(|one| !self.relabelled.contains(one)).cloned().collect();
         self.relabelled = wanted;
-        Step { events, relabel, verdict, health, wake_at }
+        let hurry = !self.hurried && findings::was_refused_before(seen, self.since);
+        self.hurried |= hurry;
+        Step { events, relabel, hurry, verdict, health, wake_at }
     }
 
     fn verdict(&self, health: &Health, found: &[Finding], now: Timestamp) -> Verdict {
@@ -543,6 +551,27 @@ mod tests {
         let first = rollout.step(&refused, noon());
         assert!(!found(&first) && first.wake_at == noon() + UNSETTLED);
         assert!(found(&rollout.step(&refused, noon() + UNSETTLED)));
+    }
+
+    #[test]
+    fn a_controller_that_was_refused_before_the_wait_is_hurried_once() {
+        let mut refused = seen(false);
+        refused.pods.clear();
+        let message = "create Pod pgset-0 in StatefulSet pgset failed error: exceeded quota: tiny";
+        let event = |time: &str| {
+            let event = json!({"metadata": {}, "involvedObject": {"kind": "StatefulSet", "name": "pgset"},
+                "message": message, "reason": "FailedCreate", "lastTimestamp": time});
+            vec![serde_json::from_value(event).unwrap()]
+        };
+        refused.events = event("2026-11-24T12:00:01Z");
+        assert!(!rollout().step(&refused, after(2)).hurry, "it has just tried");
+        refused.events = event("2026-11-24T11:59:00Z");
+        let mut rollout = rollout();
+        assert!(rollout.step(&refused, noon()).hurry);
+        assert!(!rollout.step(&refused, after(1)).hurry);
+        let mut there = seen(false);
+        there.events = refused.events;
+        assert!(!Rollout::new(noon(), SignedDuration::from_mins(10)).step(&there, noon()).hurry, "nobody lacks");
     }
 
     #[test]

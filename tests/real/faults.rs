@@ -63,8 +63,8 @@ fn a_missing_account_secret_or_configmap() {
     space.kubectl(&["delete", "serviceaccount", "pgset-sa"]);
     space.kubectl(&["delete", "pod", "pgset-0"]);
     gives_up(&space, &["wait"], "PGS-SERVICEACCOUNT-MISSING", &["pgset-sa", "pgset up"]);
-    // The controller waits ever longer between its attempts; what it does then is not ours to hurry.
-    space.pgset(&["up", "--replicas", "1"]).expect(0);
+    // By itself the controller would try again only when its ever longer pauses are over.
+    space.pgset(&["up", "--replicas", "1", "-v"]).expect(0).says(&["asked the StatefulSet controller to try again"]);
 
     space.kubectl(&["delete", "secret", "pgset-passwords"]);
     space.pgset(&["up"]).expect(6).says(&["Secret pgset-passwords", "knows only the old passwords"]);

@@ -6,18 +6,21 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Event;
 
 use super::{Asked, Depth, Entry, Finding, Severity, quoted_after};
+use crate::set::Observation;
 
 /// The controller tries again at once and then ever more slowly, and a quota that was freed a moment ago is counted
 /// late; what is still refused after this long stays refused.
 const GRACE: SignedDuration = SignedDuration::from_secs(5);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
-    let seen = asked.seen;
+    last_refusal(asked.seen).map(|event| refusal(asked, event)).into_iter().collect()
+}
+
+/// The newest event about a member that does not exist because the API server refused its pod or claim.
+#[must_use]
+pub fn last_refusal(seen: &Observation) -> Option<&Event> {
     let lacking = (0..seen.wanted().unwrap_or(0)).map(|ordinal| seen.member_name(ordinal));
     let lacking: Vec<String> = lacking.filter(|member| seen.pod(member).is_none()).collect();
-    if lacking.is_empty() {
-        return Vec::new();
-    }
     let refusals =
         seen.events_of("StatefulSet", &seen.name).filter(|event| event.reason.as_deref() == Some("FailedCreate"));
     let about_lacking = refusals.filter(|event| {
@@ -25,7 +28,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
         // "create Pod pgset-0 in StatefulSet pgset failed error: …", and the same for "create Claim …".
         lacking.iter().any(|member| message.contains(&format!("{member} ")))
     });
-    about_lacking.last().map(|event| refusal(asked, event)).into_iter().collect()
+    about_lacking.last()
 }
 
 fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {

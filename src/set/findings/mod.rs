@@ -290,6 +290,12 @@ impl Asked<'_> {
     }
 }
 
+/// Whether the API server refused a member's pod before `since`, and the member still does not exist.
+#[must_use]
+pub fn was_refused_before(seen: &Observation, since: Timestamp) -> bool {
+    admission::last_refusal(seen).and_then(happened).is_some_and(|at| at < since)
+}
+
 /// When an event happened first.
 fn began(event: &Event) -> Option<Timestamp> {
     event.first_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0))
