@@ -97,6 +97,9 @@ build_postgres() {
   # A proxy that the machine's apt is told to use.
   while read -r option; do options+=(--aptopt="$option"); done \
     < <(apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy | grep -v ' "";' || true)
+  # Debian's next release is signed anew every day, and a mirror that lags would be refused after a week; the signature is
+  # checked all the same.
+  options+=(--aptopt='Acquire::Check-Valid-Until "false"')
   # In a mount namespace, so that what mmdebstrap mounts in the new root is gone with it, however it ends.
   slowly "building the PostgreSQL $version image from Debian's $suite (once; 1 min)" \
     "$CACHE/log/postgres-$version.log" unshare --mount \
