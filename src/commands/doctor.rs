@@ -111,6 +111,12 @@ fn verdict(view: &DoctorView) -> Outcome {
     if view.status.is_some() && of_set.clone().any(weighs) {
         return Err(Failure::new(Kind::Unhealthy, format!("{place} is healthy, but something is wrong around it")));
     }
+    if view.status.is_some() && !view.problems.is_empty() {
+        return Err(Failure::new(
+            Kind::Unhealthy,
+            format!("{place} is healthy, but you lack rights that its commands use"),
+        ));
+    }
     if view.status.is_none() && (!view.problems.is_empty() || view.findings.iter().any(weighs)) {
         return Err(Failure::new(Kind::Unhealthy, format!("{place} would not come up")));
     }
