@@ -9,26 +9,15 @@ use kube::api::{ListParams, PostParams};
 use serde_json::Value;
 
 use super::{ApiFailure, Cluster, Exec};
+use crate::set::inside;
 use crate::set::observation::Inside;
 use crate::set::rollout::Nodes;
 
 /// A cluster of more nodes is not judged by looking at each.
 const MANY: u32 = 500;
 
-/// Longer than every step of the look from inside may take together.
-const PATIENCE: Duration = Duration::from_secs(25);
-
-/// The look from inside: with the start script's own idea of where PostgreSQL's programs and the Service are. Names are
-/// asked for at most 8 s, since a dead resolver makes every question wait.
-const LOOK: &str = r#"
-. /pgset/config/lib.sh
-if command -v getent >/dev/null; then
-  if timeout 8 getent ahosts "$master_host" >/dev/null; then echo dns=true; else echo dns=false; fi
-fi
-if pg_isready -q -h "$master_host" -p "$PGSET_PORT" -U postgres -t 3; then echo service=true; else
-  [ $? = 1 ] && echo service=true || echo service=false
-fi
-"#;
+/// Longer than the steps of the look from inside may take together, but for the time that it tries the Service.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// These nodes, as far as they exist and the user may see them: nothing rests on it.
 pub async fn look_at_nodes(cluster: &Cluster, which: Nodes) -> Vec<Node> {
@@ -53,28 +42,30 @@ pub async fn all_nodes(cluster: &Cluster) -> Result<Vec<Node>, ApiFailure> {
     listed.map(|list| list.items).map_err(|error| ApiFailure::new("failed to list nodes", &error))
 }
 
-/// Looks at DNS and the Service for writes from inside a member.
+/// Looks at DNS and the Service for writes from inside a member; a Service that does not connect is tried again for
+/// `try_for`, in whole seconds.
 ///
 /// # Errors
 /// The API server refuses, or the look does not end.
-pub async fn look_inside(cluster: &Cluster, namespace: &str, member: &str) -> Result<Inside, ApiFailure> {
-    let command = ["/bin/sh", "-c", LOOK].map(str::to_owned).to_vec();
+pub async fn look_inside(
+    cluster: &Cluster,
+    namespace: &str,
+    member: &str,
+    try_for: Duration,
+) -> Result<Inside, ApiFailure> {
+    let command = inside::command(try_for);
     let look = Exec { cluster, namespace, member, command, stdin: false, terminal: false };
-    match tokio::time::timeout(PATIENCE, look.output()).await {
+    let patience = PATIENCE + try_for;
+    match tokio::time::timeout(patience, look.output()).await {
         // What it did not come to say is not known; that is what the caller is told then.
-        Ok(written) => Ok(read(&written?.stdout)),
+        Ok(written) => Ok(inside::read(&written?.stdout)),
         Err(_) => Err(ApiFailure {
             what: format!("failed to look from inside Pod {member} in namespace {namespace}"),
             code: None,
             reason: String::new(),
-            message: format!("no answer within {} s", PATIENCE.as_secs()),
+            message: format!("no answer within {} s", patience.as_secs()),
         }),
     }
-}
-
-fn read(text: &str) -> Inside {
-    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.parse().ok());
-    Inside { dns: value("dns"), service: value("service") }
 }
 
 /// Has a pod admitted without creating it.
@@ -106,16 +97,4 @@ pub async fn try_claim(cluster: &Cluster, namespace: &str, claim: Value) -> Resu
 fn unreadable(kind: &str, error: &serde_json::Error) -> ApiFailure {
     let what = format!("failed to make a {kind} from the manifest");
     ApiFailure { what, code: Some(400), reason: String::new(), message: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_said_is_not_known() {
-        assert_eq!(read("dns=true\nservice=false\n"), Inside { dns: Some(true), service: Some(false) });
-        assert_eq!(read("service=true\n"), Inside { dns: None, service: Some(true) });
-        assert_eq!(read("sh: not found\n"), Inside::default());
-    }
 }

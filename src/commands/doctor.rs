@@ -1,12 +1,15 @@
 //! `pgset doctor`: everything that is wrong or will be, with a set or, where there is none, with the cluster and the rights.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::future::join_all;
 use futures::join;
 use k8s_openapi::api::core::v1::Node;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::{Asker, superuser};
@@ -24,9 +27,12 @@ use crate::manifests::{Context, Manifests, Names, ObjectKind, render};
 use crate::report::status::{StatusView, finding_text};
 use crate::report::{Paint, document};
 use crate::set::findings::{self, Finding};
-use crate::set::observation::{PodReading, condition};
+use crate::set::observation::{Inside, PodReading, condition};
 use crate::set::rollout::{Nodes, members_to_ask};
-use crate::set::{Observation, Severity, health::health};
+use crate::set::{Observation, Severity, health::health, inside};
+
+/// A look from inside that takes this long is told of.
+const LONG: Duration = Duration::from_secs(2);
 
 /// `kind: Doctor` of `pgset/v1`.
 #[derive(Serialize)]
@@ -79,7 +85,7 @@ pub async fn run(app: &App, args: DoctorArgs) -> Outcome {
         seen => Some(seen?).filter(|seen| seen.stateful_set.is_some()),
     };
     let (view, seen, asker) = match seen {
-        Some(seen) => with_set(&cluster, &names, seen).await,
+        Some(seen) => with_set(app, &cluster, &names, seen).await,
         None => (Box::pin(without_set(app, &cluster, &names)).await?, None, None),
     };
     app.ui.data(&shown(app, &view, args.output)?)?;
@@ -105,6 +111,12 @@ fn verdict(view: &DoctorView) -> Outcome {
     if view.status.is_some() && of_set.clone().any(weighs) {
         return Err(Failure::new(Kind::Unhealthy, format!("{place} is healthy, but something is wrong around it")));
     }
+    if view.status.is_some() && !view.problems.is_empty() {
+        return Err(Failure::new(
+            Kind::Unhealthy,
+            format!("{place} is healthy, but you lack rights that its commands use"),
+        ));
+    }
     if view.status.is_none() && (!view.problems.is_empty() || view.findings.iter().any(weighs)) {
         return Err(Failure::new(Kind::Unhealthy, format!("{place} would not come up")));
     }
@@ -114,6 +126,7 @@ fn verdict(view: &DoctorView) -> Outcome {
 // ---- a set ----------------------------------------------------------------------------------------------------------
 
 async fn with_set(
+    app: &App,
     cluster: &Cluster,
     names: &Names,
     mut seen: Observation,
@@ -128,7 +141,7 @@ async fn with_set(
         look_at_events(cluster, namespace, names.set()),
         look_at_nodes(cluster, nodes),
         missing_rights(cluster, namespace, &needs),
-        look_from_members(cluster, &seen),
+        look_from_members(app, cluster, &seen),
     );
     let password = superuser(secret.ok().flatten().as_ref(), &mut seen);
     let mut asker = Asker::new(cluster, namespace, password);
@@ -183,15 +196,27 @@ fn node_names(nodes: &[Node]) -> String {
 }
 
 async fn look_from_members(
+    app: &App,
     cluster: &Cluster,
     seen: &Observation,
-) -> Vec<(String, Result<crate::set::observation::Inside, ApiFailure>)> {
+) -> Vec<(String, Result<Inside, ApiFailure>)> {
     let members = members_to_ask(seen);
-    join_all(members.into_iter().map(|member| async {
-        let inside = look_inside(cluster, &seen.namespace, &member).await;
+    let try_for = inside::try_for(seen);
+    let looks = join_all(members.into_iter().map(|member| async {
+        let inside = look_inside(cluster, &seen.namespace, &member, try_for).await;
         (member, inside)
-    }))
-    .await
+    }));
+    let mut looks = pin!(looks);
+    tokio::select! {
+        looked = &mut looks => return looked,
+        () = sleep(LONG) => {}
+    }
+    app.ui.say(&format!(
+        "DNS or {}-master does not answer from inside the members; trying for up to {} s",
+        seen.name,
+        (inside::ASKING_DNS + try_for).as_secs()
+    ));
+    looks.await
 }
 
 /// What the commands for a set that exists use.

@@ -73,6 +73,7 @@ impl Follower<'_> {
         let mut rollout = Rollout::new(self.since, self.timeout);
         let mut trouble = None;
         let mut nodes_seen = self.since;
+        let mut all_seen = false;
         let mut unsticker = Unsticker::new();
         loop {
             watch.observe(&mut seen);
@@ -88,12 +89,16 @@ impl Follower<'_> {
                 asker.ask(asked, &mut seen).await;
                 forget_silence(&mut seen);
                 read_last_words(self.cluster, rollout.logs_to_read(&seen), &mut seen).await;
-                // Not at the beginning: a good start has no need of it.
+                // Not at the beginning: a good start has no need of it. But the scheduler only counts the nodes that do not
+                // take a pod, and what they have against it has to be known before it is told.
                 let now = Timestamp::now();
-                if now.duration_since(nodes_seen) >= NODES {
+                let nodes = nodes_to_look_at(&seen, now - NODES);
+                let finds_none = nodes == Nodes::All;
+                if now.duration_since(nodes_seen) >= NODES || finds_none && !all_seen {
                     nodes_seen = now;
-                    seen.nodes = look_at_nodes(self.cluster, nodes_to_look_at(&seen, now - NODES)).await;
+                    seen.nodes = look_at_nodes(self.cluster, nodes).await;
                 }
+                all_seen = finds_none;
                 learn(self.cluster, &asker, &questions, &mut seen).await;
             }
             let now = Timestamp::now();

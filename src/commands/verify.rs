@@ -18,16 +18,19 @@ use crate::manifests::Names;
 use crate::postgres::{Session, SqlError};
 use crate::report::text::lapse;
 use crate::report::{Paint, document};
-use crate::set::Observation;
 use crate::set::identity::SUPERUSER;
 use crate::set::observation::Answer;
 use crate::set::verify::{self, Check, Outcome as Seen};
+use crate::set::{Observation, inside};
 
 /// How often a replica is asked whether the row has arrived.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often the Services are tried again from inside: whom they lead to reaches the nodes a moment later.
+/// How long to wait before a Service, or the lock, is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// A try of the Services that takes this long is told of.
+const LONG: Duration = Duration::from_secs(2);
 
 /// `kind: Verification` of `pgset/v1`.
 #[derive(Serialize)]
@@ -295,6 +298,9 @@ impl Verifier<'_> {
         // From another machine than the primary's, where there is one.
         let from = replicas.iter().find(|member| self.sessions.contains_key(*member)).map_or(primary, String::as_str);
         let began = Instant::now();
+        // The endpoints are right by now, so this is how long the nodes may take to follow them.
+        let within = self.within.max(inside::try_for(&self.seen));
+        let mut told = false;
         loop {
             let (cluster, namespace) = (self.cluster, self.names.namespace());
             let command = verify::from_inside(&services);
@@ -318,8 +324,13 @@ impl Verifier<'_> {
                 Err(failure) => vec![Check::failed("connection", from, failure.message)],
             };
             let passed = checks.iter().all(|check| check.outcome == Seen::Passed);
-            if passed || began.elapsed() >= self.within {
+            if passed || began.elapsed() >= within {
                 return checks.into_iter().map(|check| check.took(milliseconds(began))).collect();
+            }
+            if !told && began.elapsed() >= LONG {
+                told = true;
+                let words = "the Services do not connect from inside yet; trying for up to";
+                self.app.ui.say(&format!("{words} {} s", within.as_secs()));
             }
             sleep(AGAIN).await;
         }

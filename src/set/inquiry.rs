@@ -24,11 +24,11 @@ const STARTING: SignedDuration = SignedDuration::from_secs(10);
 const INITIALISING: SignedDuration = SignedDuration::from_secs(20);
 
 /// The binder and the provisioners have seen a new claim by then.
-const BINDING: SignedDuration = SignedDuration::from_secs(3);
+const BINDING: SignedDuration = SignedDuration::from_secs(1);
 
 /// A volume of the cluster's own is mounted by then; one on a network file system whose server does not answer is silent
 /// for minutes.
-const MOUNTING: SignedDuration = SignedDuration::from_secs(15);
+pub(super) const MOUNTING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The endpoint controllers follow within a second or two.
 const ENDPOINTS: SignedDuration = SignedDuration::from_secs(5);

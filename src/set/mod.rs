@@ -9,6 +9,7 @@ pub mod health;
 pub mod home;
 pub mod identity;
 pub mod inquiry;
+pub mod inside;
 pub mod listing;
 pub mod log;
 mod lsn;

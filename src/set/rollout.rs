@@ -17,12 +17,9 @@ use super::phase::{self, Phase};
 /// How often a wait with nothing new to say says that it still waits.
 const REMINDER: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long something that is merely waited for goes unmentioned: a claim is unbound and a pod unscheduled for an instant
-/// in every good start.
-const UNREMARKABLE: SignedDuration = SignedDuration::from_secs(10);
-
-/// How long something that may yet end the wait goes unmentioned: the controllers overtake each other, and what they
-/// complain of in one moment is often there in the next.
+/// How long whatever may become right by itself goes unmentioned: the controllers overtake each other, and what they
+/// complain of in one moment is often there in the next. What a good start meets for longer than that has a time of its own
+/// in its family.
 const UNSETTLED: SignedDuration = SignedDuration::from_millis(1500);
 
 /// One wait, from its beginning to its end.
@@ -186,7 +183,7 @@ impl Rollout {
         }
     }
 
-    /// The findings that have not been told yet, but for those that are only waited for and young; at the end of a wait that
+    /// The findings that have not been told yet, but for those that are young or still normal; at the end of a wait that
     /// was in vain, all of them.
     fn worth_telling(&mut self, found: &[Finding], verdict: &Verdict, now: Timestamp) -> Vec<Finding> {
         let mut telling = Vec::new();
@@ -241,8 +238,7 @@ impl Rollout {
 fn quiet_for(severity: Severity) -> SignedDuration {
     match severity {
         Severity::Fatal | Severity::Warning => SignedDuration::ZERO,
-        Severity::Blocking => UNSETTLED,
-        Severity::Waiting => UNREMARKABLE,
+        Severity::Blocking | Severity::Waiting => UNSETTLED,
     }
 }
 
@@ -272,7 +268,7 @@ pub enum Nodes {
 /// The nodes worth a look. A member that got its node after `settled` has not had the time to be late on it.
 #[must_use]
 pub fn nodes_to_look_at(seen: &Observation, settled: Timestamp) -> Nodes {
-    if seen.pods.iter().any(|pod| pod.node().is_none() && findings::unscheduled(pod).is_some()) {
+    if seen.pods.iter().any(|pod| pod.node().is_none() && findings::finds_no_node(pod).is_some()) {
         return Nodes::All;
     }
     let late =
@@ -485,13 +481,219 @@ mod tests {
         let mut rollout = rollout();
         let found = |step: &Step| step.events.iter().any(|event| matches!(event, Event::Found(_)));
         let first = rollout.step(&waiting, noon());
-        assert!(!found(&first) && first.wake_at == after(10));
-        assert!(found(&rollout.step(&waiting, after(10))));
+        assert!(!found(&first) && first.wake_at == noon() + UNSETTLED);
+        assert!(found(&rollout.step(&waiting, noon() + UNSETTLED)));
         let later = rollout.step(&waiting, after(300));
         assert!(!found(&later) && later.verdict == Verdict::Continue);
         // A time that was too short for it is over: now it is told.
         let mut short = Rollout::new(noon(), SignedDuration::from_secs(3));
         assert!(!found(&short.step(&waiting, after(2))) && found(&short.step(&waiting, after(3))));
+    }
+
+    /// Makes of a set that starts one that waits for something.
+    type Change = fn(&mut Observation);
+
+    fn container(seen: &mut Observation, state: Value) {
+        let status = seen.pods[1].status.as_mut().unwrap();
+        let container = &mut status.container_statuses.as_mut().unwrap()[0];
+        container.started = Some(false);
+        container.state = serde_json::from_value(state).unwrap();
+    }
+
+    fn event(seen: &mut Observation, kind: &str, name: &str, weight: &str, reason: &str, message: &str) {
+        let event = json!({"metadata": {}, "involvedObject": {"kind": kind, "name": name}, "type": weight,
+            "reason": reason, "message": message, "firstTimestamp": noon().to_string(), "lastTimestamp": noon().to_string()});
+        seen.events.push(serde_json::from_value(event).unwrap());
+    }
+
+    fn unscheduled(seen: &mut Observation, message: &str) {
+        let condition = json!([{"type": "PodScheduled", "status": "False", "message": message}]);
+        seen.pods[1].status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+        seen.pods[1].spec.as_mut().unwrap().node_name = None;
+        container(seen, json!({"waiting": {"reason": "ContainerCreating"}}));
+    }
+
+    fn claim(seen: &mut Observation) {
+        let claim = json!({"metadata": {"name": "pgdata-pgset-1"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}});
+        seen.claims = vec![serde_json::from_value(claim).unwrap()];
+        container(seen, json!({"waiting": {"reason": "ContainerCreating"}}));
+    }
+
+    fn node(seen: &mut Observation, conditions: Value) {
+        let node = json!({"metadata": {"name": "node1"}, "status": {"conditions": conditions}});
+        seen.nodes = vec![serde_json::from_value(node).unwrap()];
+    }
+
+    fn died(seen: &mut Observation, reason: &str) {
+        container(seen, json!({"terminated": {"exitCode": 1, "reason": reason}}));
+    }
+
+    /// At noon the member is seen so; until `after` nothing is told, and from then on the finding is.
+    #[track_caller]
+    fn is_told(code: &str, after: SignedDuration, change: Change) {
+        let mut waiting = seen(false);
+        change(&mut waiting);
+        let mut rollout = rollout();
+        let mut told = |now: Timestamp| {
+            let step = rollout.step(&waiting, now);
+            let codes = step.events.into_iter().filter_map(|event| match event {
+                Event::Found(finding) => Some((finding.code, finding.severity)),
+                _ => None,
+            });
+            (codes.collect::<Vec<_>>(), step.wake_at)
+        };
+        let instant = SignedDuration::from_millis(1);
+        let (first, _) = told(noon());
+        assert_eq!(first, [], "{code} at once");
+        let (early, wake_at) = told(noon() + after - instant);
+        assert_eq!(early, [], "{code} before {after}");
+        assert_eq!(wake_at, noon() + after, "{code}: nobody would look again in time");
+        assert_eq!(told(noon() + after).0, [(code, Severity::Waiting)], "after {after}");
+    }
+
+    #[test]
+    fn what_somebody_gave_a_reason_for_is_told_within_two_seconds() {
+        assert!(UNSETTLED < SignedDuration::from_secs(2));
+        let cases: [(&str, Change); 10] = [
+            ("PGS-NO-ROOM", |seen| unscheduled(seen, "0/1 nodes are available: 1 Insufficient cpu.")),
+            ("PGS-TAINTED", |seen| unscheduled(seen, "0/1 nodes are available: 1 node(s) had untolerated taint(s).")),
+            ("PGS-VOLUME-NODE", |seen| {
+                unscheduled(seen, "0/1 nodes are available: 1 node(s) had volume node affinity conflict.");
+            }),
+            ("PGS-UNSCHEDULABLE", |seen| {
+                unscheduled(seen, "0/1 nodes are available: 1 node(s) are what nobody knows.");
+            }),
+            ("PGS-CLAIM-PENDING", |seen| {
+                claim(seen);
+                event(seen, "PersistentVolumeClaim", "pgdata-pgset-1", "Warning", "QuotaReached", "the array is full");
+            }),
+            ("PGS-NODE-PRESSURE", |seen| node(seen, json!([{"type": "DiskPressure", "status": "True"}]))),
+            ("PGS-NODE-NOT-READY", |seen| {
+                node(seen, json!([{"type": "Ready", "status": "Unknown", "lastTransitionTime": noon().to_string()}]));
+            }),
+            ("PGS-CONTAINER-NOT-STARTED", |seen| {
+                container(seen, json!({"waiting": {"reason": "CreateContainerError", "message": "too busy"}}));
+            }),
+            ("PGS-OOM-KILLED", |seen| died(seen, "OOMKilled")),
+            ("PGS-LIVENESS-KILLED", |seen| {
+                died(seen, "Error");
+                event(
+                    seen,
+                    "Pod",
+                    "pgset-1",
+                    "Normal",
+                    "Killing",
+                    "Container pgset failed liveness probe, will be restarted",
+                );
+            }),
+        ];
+        for (code, change) in cases {
+            is_told(code, UNSETTLED, change);
+        }
+    }
+
+    #[test]
+    fn what_a_good_start_meets_as_well_is_told_once_it_takes_longer_than_there() {
+        let seconds = SignedDuration::from_secs;
+        let cases: [(&str, SignedDuration, Change); 12] = [
+            ("PGS-CLAIM-PENDING", seconds(10), claim),
+            ("PGS-CLAIM-PENDING", seconds(10), |seen| {
+                claim(seen);
+                event(
+                    seen,
+                    "PersistentVolumeClaim",
+                    "pgdata-pgset-1",
+                    "Normal",
+                    "WaitForFirstConsumer",
+                    "waiting for the pod",
+                );
+            }),
+            ("PGS-PROVISIONER-SILENT", seconds(10), |seen| {
+                claim(seen);
+                event(
+                    seen,
+                    "PersistentVolumeClaim",
+                    "pgdata-pgset-1",
+                    "Normal",
+                    "ExternalProvisioning",
+                    "waiting for 'a/b'",
+                );
+            }),
+            ("PGS-UNSCHEDULABLE", seconds(10), |seen| {
+                unscheduled(
+                    seen,
+                    "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+                );
+            }),
+            ("PGS-IMAGE-PULLING", seconds(30), |seen| {
+                container(seen, json!({"waiting": {"reason": "ContainerCreating"}}));
+                event(seen, "Pod", "pgset-1", "Normal", "Pulling", "Pulling image");
+            }),
+            ("PGS-NFS-MOUNTING", seconds(15), |seen| {
+                claim(seen);
+                seen.claims[0].spec.as_mut().unwrap().volume_name = Some("pv1".to_owned());
+                seen.claims[0].status.as_mut().unwrap().phase = Some("Bound".to_owned());
+                let volumes = json!([{"name": "pgdata", "persistentVolumeClaim": {"claimName": "pgdata-pgset-1"}}]);
+                seen.pods[1].spec.as_mut().unwrap().volumes = serde_json::from_value(volumes).unwrap();
+                let volume =
+                    json!([{"metadata": {"name": "pv1"}, "spec": {"nfs": {"server": "10.0.0.5", "path": "/srv"}}}]);
+                seen.volumes = serde_json::from_value(volume).unwrap();
+                let scheduled =
+                    json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": noon().to_string()}]);
+                seen.pods[1].status.as_mut().unwrap().conditions = serde_json::from_value(scheduled).unwrap();
+            }),
+            ("PGS-NODE-NOT-READY", seconds(10), |seen| {
+                node(seen, json!([{"type": "Ready", "status": "False", "lastTransitionTime": noon().to_string()}]));
+            }),
+            ("PGS-NOT-READY", seconds(10), |seen| {
+                event(
+                    seen,
+                    "Pod",
+                    "pgset-1",
+                    "Warning",
+                    "Unhealthy",
+                    "Startup probe failed: waiting for a primary: not yet",
+                );
+            }),
+            ("PGS-CRASH-LOOP", seconds(10), |seen| died(seen, "Error")),
+            ("PGS-CRASH-LOOP", seconds(10), |seen| {
+                container(seen, json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+                let container = &mut seen.pods[1].status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+                container.restart_count = 1;
+                container.last_state = serde_json::from_value(json!({"terminated": {"exitCode": 1}})).unwrap();
+            }),
+            ("PGS-INIT-CONTAINER", seconds(10), |seen| {
+                let init = json!([{"name": "prepare", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"running": {"startedAt": noon().to_string()}}}]);
+                seen.pods[1].status.as_mut().unwrap().init_container_statuses = serde_json::from_value(init).unwrap();
+                container(seen, json!({"waiting": {"reason": "PodInitializing"}}));
+            }),
+            ("PGS-CLONING", seconds(10), |seen| {
+                let ips = json!([{"ip": "10.0.0.7"}]);
+                seen.pods[1].status.as_mut().unwrap().pod_ips = serde_json::from_value(ips).unwrap();
+                let clone = CloneProgress { client: "10.0.0.7".to_owned(), bytes_done: 1, bytes_total: Some(100) };
+                let server = Server { timeline: 1, clones: vec![clone], ..Server::default() };
+                seen.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::new(server)));
+            }),
+        ];
+        for (code, after, change) in cases {
+            is_told(code, after, change);
+        }
+    }
+
+    #[test]
+    fn creating_a_container_is_nothing_to_tell() {
+        let mut creating = seen(false);
+        container(&mut creating, json!({"waiting": {"reason": "ContainerCreating"}}));
+        let mut rollout = rollout();
+        for seconds in [0, 2, 10, 60, 599] {
+            let step = rollout.step(&creating, after(seconds));
+            assert!(
+                !step.events.iter().any(|event| matches!(event, Event::Found(_))),
+                "{seconds} s: {:?}",
+                step.events
+            );
+        }
     }
 
     #[test]

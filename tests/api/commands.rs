@@ -1,6 +1,8 @@
 //! What each command asks of the API server and changes there, against the fake one. Its user may do everything but reach into
 //! pods, so these are also the ways of a user without that right.
 
+use serde_json::Value;
+
 use crate::fake::Fake;
 
 const NOTES: &str = "PATCH /api/v1/configmaps/pgset-state?fieldManager=pgset";
@@ -138,4 +140,38 @@ fn psql_in_the_member_needs_the_right_to_get_there() {
     // To the member that the Service of the primary leads to, and no password on a command line.
     assert!(exec.starts_with("GET /api/v1/pods/pgset-0/exec?"), "{exec}");
     assert!(!exec.contains("secret-word"), "{exec}");
+}
+
+#[test]
+fn doctor_says_whether_up_would_work_and_so_does_its_exit_code() {
+    let fake = Fake::empty();
+    let doctor = fake.pgset(&["doctor"]).expect(0, &["there is no set pgset", "nothing keeps a set from coming up"]);
+    assert_eq!(doctor.changes(), [""; 0]);
+
+    fake.deny(&["create statefulsets", "patch configmaps"]);
+    let list = ["you may not create statefulsets.apps in namespace", "you may not patch configmaps in namespace"];
+    let words =
+        [&list[..], &["ask whoever runs the cluster", "pgset in namespace rec-healthy would not come up"]].concat();
+    let doctor = fake.pgset(&["doctor"]).expect(3, &words);
+    assert!(!doctor.stdout.contains("nothing keeps"), "{}", doctor.stdout);
+    for format in ["json", "yaml"] {
+        let doctor = fake.pgset(&["doctor", "-o", format]).expect(3, &list);
+        assert_eq!(doctor.changes(), [""; 0]);
+    }
+    let json: Value = serde_json::from_str(&fake.pgset(&["doctor", "-o", "json"]).stdout).unwrap();
+    assert_eq!((json["status"].is_null(), json["problems"].as_array().unwrap().len()), (true, 2), "{json:#}");
+
+    // Who may not even look is told all of it as well.
+    fake.deny(&["*"]);
+    fake.pgset(&["doctor"]).expect(3, &["you may not list statefulsets.apps", "you may not watch pods"]);
+}
+
+#[test]
+fn doctor_of_a_set_says_which_rights_its_commands_would_need() {
+    let fake = Fake::new();
+    let doctor = fake.pgset(&["doctor"]).expect(0, &["you may do everything that pgset does with a set"]);
+    assert_eq!(doctor.changes(), [""; 0]);
+    fake.deny(&["delete pods"]);
+    fake.pgset(&["doctor"])
+        .expect(3, &["you may not delete pods in namespace rec-healthy", "is healthy, but you lack rights"]);
 }

@@ -36,6 +36,8 @@ struct Cluster {
     /// By address.
     objects: BTreeMap<String, Value>,
     requests: Vec<String>,
+    /// Rights the user lacks, as `VERB RESOURCE`; `*` for all of them.
+    denied: Vec<&'static str>,
 }
 
 /// The server; it ends with the test's process.
@@ -123,6 +125,18 @@ impl Fake {
         Self { folder, cluster }
     }
 
+    /// The same namespace before there is a set in it.
+    pub fn empty() -> Self {
+        let fake = Self::new();
+        fake.cluster.lock().unwrap_or_else(PoisonError::into_inner).objects.clear();
+        fake
+    }
+
+    /// Takes rights from the user: `VERB RESOURCE`, or `*` for all.
+    pub fn deny(&self, rights: &[&'static str]) {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).denied = rights.to_vec();
+    }
+
     /// Changes one object before a command runs; `path` is what comes after the namespace, such as `pods/pgset-0`.
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,8 +194,15 @@ impl Cluster {
         }
         if path.ends_with("/selfsubjectaccessreviews") {
             let mut review = body.clone();
-            review["status"] = json!({"allowed": true});
+            let asked = &body["spec"]["resourceAttributes"];
+            let word = |key: &str| asked[key].as_str().unwrap_or_default().to_owned();
+            let right = format!("{} {}", word("verb"), word("resource"));
+            let all = word("verb") == "*" && !self.denied.is_empty();
+            review["status"] = json!({"allowed": !all && !self.lacks(&right)});
             return (201, review);
+        }
+        if self.lacks("*") {
+            return refusal(403, "Forbidden", &format!("User \"x\" cannot do that to {path}"));
         }
         if path.ends_with("/portforward") || path.ends_with("/exec") {
             return refusal(403, "Forbidden", "pods \"pgset-0\" is forbidden: cannot reach into it");
@@ -232,6 +253,10 @@ impl Cluster {
             },
             _ => refusal(405, "MethodNotAllowed", "the fake API server does not know this"),
         }
+    }
+
+    fn lacks(&self, right: &str) -> bool {
+        self.denied.iter().any(|denied| *denied == "*" || *denied == right)
     }
 
     fn patch(&mut self, path: &str, query: &str, body: &Value) -> (u16, Value) {

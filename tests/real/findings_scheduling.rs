@@ -8,6 +8,11 @@ fn reasons_of_the_scheduler() {
     let space = Namespace::new("scheduler");
     let one = ["up", "--replicas", "1"];
     waits(&space, &[&one[..], &["--cpu", "900"]].concat(), "3s", "PGS-NO-ROOM", &["enough cpu", "--cpu"]);
+    // Long before the time is over: the line begins with how many seconds it took.
+    let told = space.pgset(&["wait", "--timeout", "8s"]).expect(4).stderr;
+    let line = told.lines().find(|line| line.contains("PGS-NO-ROOM")).unwrap();
+    let seconds: f32 = line.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(seconds < 5.0, "{told}");
     let memory = Namespace::beside(&space, "memory");
     waits(&memory, &[&one[..], &["--memory", "9Ti"]].concat(), "3s", "PGS-NO-ROOM", &["enough memory", "--memory"]);
 

@@ -20,6 +20,7 @@ fn system_identifier(space: &Namespace) -> String {
 fn without_any_option_a_primary_and_a_streaming_replica_come_up() {
     let space = Namespace::new("fresh");
     let up = space.pgset(&["up"]).expect(0);
+    assert!(!up.stderr.contains("PGS-"), "a good start has a finding:\n{}", up.stderr);
     assert!(up.stdout.starts_with(&format!(
         "pgset in namespace {} is healthy: primary pgset-0, replica pgset-1 streaming",
         space.name

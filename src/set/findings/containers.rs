@@ -13,6 +13,10 @@ use super::{Asked, Depth, Entry, Finding, Severity};
 /// in a row is the member's own.
 const CRASHES: i32 = 2;
 
+/// After the first death the kubelet tries again at once, after the second one 10 s later; a replica whose primary is still
+/// beginning may die before that. What the dead container's words explain is told at once.
+const CRASH_NORMAL: SignedDuration = SignedDuration::from_secs(10);
+
 /// How long the kubelet takes for the try it has promised, and how far away that may be for somebody to wait for it.
 const RESTART_GRACE: SignedDuration = SignedDuration::from_secs(10);
 const SOON: SignedDuration = SignedDuration::from_secs(45);
@@ -70,7 +74,13 @@ fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let ended = state.terminated.as_ref().or(current.last_state.as_ref()?.terminated.as_ref())?;
     let severity = if current.restart_count >= CRASHES { Severity::Fatal } else { Severity::Waiting };
     let words = message(ended).map_or_else(String::new, |words| format!(": {words}"));
-    Some(about(severity, format!("init container {init} ends with exit code {}{words}", ended.exit_code)))
+    let finding = about(severity, format!("init container {init} ends with exit code {}{words}", ended.exit_code));
+    Some(unless_it_loops(finding))
+}
+
+/// A death that may have been the only one.
+fn unless_it_loops(finding: Finding) -> Finding {
+    if finding.severity == Severity::Waiting { finding.normal_at_first(CRASH_NORMAL) } else { finding }
 }
 
 fn running_init(finding: Finding, asked: &Asked<'_>, state: &k8s_openapi::api::core::v1::ContainerState) -> Finding {
@@ -235,7 +245,8 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
-        about("PGS-CRASH-LOOP", looping, format!("the member's container ended with exit code {code}{words}"))
+        let summary = format!("the member's container ended with exit code {code}{words}");
+        unless_it_loops(about("PGS-CRASH-LOOP", looping, summary))
             .evidence(format!("{pod} was restarted {} times", container.restart_count))
             .fix(logs)
     };

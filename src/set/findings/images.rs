@@ -10,8 +10,8 @@ use super::{Asked, Depth, Entry, Finding, Severity, began, happened};
 /// A registry or the way to it may be back after a moment; the kubelet has tried twice by then.
 const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_secs(20);
 
-/// Most images are there by then.
-const PULLING_NORMAL: SignedDuration = SignedDuration::from_secs(10);
+/// The official image's 150 MB take this long at 40 Mbit/s.
+const PULLING_NORMAL: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     let current = asked.seen.pods.iter().filter(|pod| speaks(asked.seen, pod));

@@ -41,7 +41,7 @@ pub(super) use data::of_volume;
 pub(super) use images::newest_of_image;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
-pub use scheduling::unscheduled;
+pub use scheduling::finds_no_node;
 
 use super::health;
 use super::mask;
@@ -71,10 +71,11 @@ pub struct Finding {
     /// Until when it is normal and not worth a word during a wait.
     #[serde(skip)]
     pub normal_until: Option<Timestamp>,
-    /// For what leaves no time anywhere: how long it is normal, and how long it has to last to end a wait. Only who goes on
-    /// looking can tell, so a [`Rollout`](super::rollout::Rollout) turns these into the two moments above.
+    /// For what leaves no time anywhere: how long it is normal, and, where it ever does, how long it has to last to end a
+    /// wait. Only who goes on looking can tell, so a [`Rollout`](super::rollout::Rollout) turns these into the two moments
+    /// above.
     #[serde(skip)]
-    pub lasting: Option<(SignedDuration, SignedDuration)>,
+    pub lasting: Option<(SignedDuration, Option<SignedDuration>)>,
 }
 
 /// What follows from a finding's cause, found as well but not worth a finding of its own.
@@ -95,7 +96,8 @@ pub enum Severity {
     Fatal,
     /// Ends a wait after its family's grace.
     Blocking,
-    /// Never ends a wait: what is being waited for.
+    /// Never ends a wait: what is being waited for. Where nobody has said why, and a good start meets it as well, its family
+    /// says for how long that is normal; a reason that somebody gave is told at once.
     Waiting,
     /// Healthy, but somebody should know.
     Warning,
@@ -158,7 +160,13 @@ impl Finding {
     /// A finding that is normal for a while, and ends a wait once it was seen without a break for `grace`.
     fn lasting(mut self, normal: SignedDuration, grace: SignedDuration) -> Self {
         self.severity = Severity::Blocking;
-        self.lasting = Some((normal, grace));
+        self.lasting = Some((normal, Some(grace)));
+        self
+    }
+
+    /// A finding that a good start meets as well, for this long without a break.
+    fn normal_at_first(mut self, normal: SignedDuration) -> Self {
+        self.lasting = Some((normal, None));
         self
     }
 
@@ -166,7 +174,9 @@ impl Finding {
     pub(super) fn met_at(&mut self, met: Timestamp) {
         if let Some((normal, grace)) = self.lasting {
             self.normal_until = met.checked_add(normal).ok();
-            self.fatal_from = met.checked_add(grace).ok();
+            if let Some(grace) = grace {
+                self.fatal_from = met.checked_add(grace).ok();
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::super::inquiry::is_mounting;
+use super::super::inquiry::{MOUNTING, is_mounting};
 use super::super::observation::{Observation, PodReading};
 use super::{Asked, Depth, Entry, Finding, Severity, began};
 
@@ -116,7 +116,8 @@ fn silent_server(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let summary = format!("{path} of NFS server {server} is being mounted");
     Some(
         Finding::new("PGS-NFS-MOUNTING", Severity::Waiting, "Pod", name, summary)
-            .fix(format!("a server that does not answer shows only after minutes; is there one? nc -vz {server} 2049")),
+            .fix(format!("a server that does not answer shows only after minutes; is there one? nc -vz {server} 2049"))
+            .normal_for(pod.scheduled_at().max(asked.since), MOUNTING),
     )
 }
 

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::super::inside::KUBE_PROXY_SYNC;
 use super::super::observation::{Inside, Observation, PodReading};
 use super::super::phase::{newest_probe, probe_says};
 use super::revision::speaks;
@@ -44,7 +45,7 @@ fn by_looking(asked: &Asked<'_>, member: &str, inside: Inside) -> Option<Finding
     let summary = format!("the Service has its endpoint {}, but connections through it fail", endpoints.join(", "));
     Some(
         Finding::new("PGS-SERVICE-DEAD", Severity::Blocking, "Service", &service, summary)
-            .evidence(format!("{member}: no answer from {service}:5432"))
+            .evidence(format!("{member}: no answer from {service}:5432 for {} s", KUBE_PROXY_SYNC.as_secs()))
             .fix("is kube-proxy, or what stands in for it, running on the member's node? kubectl -n kube-system get pods -o wide")
             .fix("is there a NetworkPolicy in the way? kubectl get networkpolicy"),
     )
@@ -79,7 +80,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         meaning: "The Service leads to the right member, but connections to its address fail: clients cannot reach the primary.",
         known_by: "pgset doctor's look from inside a member: DNS answers, the connection does not come about.",
         fix: "Bring kube-proxy back on the node, or open the NetworkPolicy that is in the way.",
-        doubt: "kube-proxy needs some seconds to learn of a new endpoint on a busy node.",
+        doubt: "kube-proxy may need longer than the 10 s that it is given to follow a new endpoint.",
     },
 ];
 

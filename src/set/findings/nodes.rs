@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use super::super::observation::{PodReading, condition};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
-/// A kubelet that restarts is away for less.
+/// A kubelet that restarts is not ready for less.
 const NORMAL: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
@@ -34,7 +34,14 @@ fn not_ready(asked: &Asked<'_>, node: &Node) -> Option<Finding> {
         .fix("its members stay where they are until it is back: two PostgreSQLs on one data folder would destroy it");
     let going = asked.seen.pods.iter().any(|pod| pod.node() == Some(name) && pod.is_terminating());
     let finding = if going { finding.fix(out_of_service(name)) } else { finding };
-    Some(finding.normal_for(since(ready), NORMAL))
+    Some(quiet_at_first(finding, ready))
+}
+
+/// A finding about a node that is not ready, which goes without saying while its kubelet may be restarting. Of one that has
+/// stopped reporting the cluster has made sure for longer than that.
+pub(super) fn quiet_at_first(finding: Finding, ready: &NodeCondition) -> Finding {
+    let since = ready.last_transition_time.as_ref().map(|time| time.0);
+    if ready.status == "False" { finding.normal_for(since, NORMAL) } else { finding }
 }
 
 /// What lets the pods of a machine go that is off. For one that is merely cut off it would mean two PostgreSQLs on one data
@@ -60,10 +67,6 @@ fn pressure(node: &Node) -> Option<Finding> {
             .evidence(condition.message.as_deref().unwrap_or_default())
             .fix(format!("free {what} on the node: kubectl describe node {name}")),
     )
-}
-
-fn since(condition: &NodeCondition) -> Option<jiff::Timestamp> {
-    condition.last_transition_time.as_ref().map(|time| time.0)
 }
 
 /// What this family finds.
@@ -110,9 +113,17 @@ mod tests {
             "lastTransitionTime": noon().to_string()}]);
         let found = found("node1", unknown.clone());
         assert_eq!((found[0].code, found[0].object.name.as_str()), ("PGS-NODE-NOT-READY", "node1"));
-        assert_eq!(found[0].normal_until, Some(noon() + NORMAL));
+        assert_eq!(found[0].normal_until, None, "the cluster has waited long enough before it said so");
         assert!(!found[0].fix.iter().any(|fix| fix.contains("--force")));
         assert!(self::found("node2", unknown).is_empty(), "no member is on it");
+    }
+
+    #[test]
+    fn a_kubelet_that_restarts_goes_without_saying() {
+        let starts = json!([{"type": "Ready", "status": "False", "message": "CSINode is not yet initialized",
+            "lastTransitionTime": noon().to_string()}]);
+        let found = found("node1", starts);
+        assert_eq!((found[0].code, found[0].normal_until), ("PGS-NODE-NOT-READY", Some(noon() + NORMAL)));
     }
 
     #[test]

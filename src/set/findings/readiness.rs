@@ -22,7 +22,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 }
 
 fn not_ready(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
-    let running = pod.container()?.state.as_ref()?.running.as_ref()?;
+    pod.container()?.state.as_ref()?.running.as_ref()?;
     let name = pod.metadata.name.as_deref()?;
     let words = probe_says(asked.seen, name);
     let waits = words.as_ref().is_some_and(|words| WAITING_FOR_OTHERS.iter().any(|wait| words.contains(wait)));
@@ -32,9 +32,8 @@ fn not_ready(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     }
     let summary = words.unwrap_or_else(|| "the readiness probe fails without a word".to_owned());
     let log = format!("its log may say more: kubectl -n {} logs {name}", asked.seen.namespace);
-    let since = running.started_at.as_ref().map(|time| time.0).max(asked.since);
     let finding = Finding::new("PGS-NOT-READY", Severity::Waiting, "Pod", name, summary).fix(log);
-    Some(finding.normal_for(since, NORMAL))
+    Some(finding.normal_at_first(NORMAL))
 }
 
 /// What this family finds.
@@ -68,7 +67,9 @@ mod tests {
         let found = found(true, "the replica does not stream: no member of pgset answers as the primary");
         assert_eq!((found[0].code, found[0].severity), ("PGS-NOT-READY", Severity::Waiting));
         assert_eq!(found[0].summary, "the replica does not stream: no member of pgset answers as the primary");
-        assert_eq!(found[0].normal_until, Some(noon() + NORMAL));
+        let mut met = found[0].clone();
+        met.met_at(noon());
+        assert_eq!((met.normal_until, met.fatal_from), (Some(noon() + NORMAL), None));
     }
 
     #[test]

@@ -19,6 +19,9 @@ const GRACE: SignedDuration = SignedDuration::from_secs(12);
 /// A DNS server that was restarted answers again within a minute, and what resolvers remember is forgotten by then.
 const DNS_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
+/// A small set's data is copied within this time.
+const SMALL_CLONE: SignedDuration = SignedDuration::from_secs(10);
+
 /// Less than this is the normal distance of a replica in a busy moment: four segments of the log, and a minute.
 const FAR_BYTES: u64 = 64 << 20;
 const FAR_MS: u64 = 60_000;
@@ -61,7 +64,8 @@ fn of_member(asked: &Asked<'_>, pod: &Pod) -> Vec<Finding> {
         let total = clone.bytes_total.map_or_else(String::new, |total| format!(" of {}", bytes(total)));
         let summary = format!("the member is being cloned: {}{total}", bytes(clone.bytes_done));
         let finding = Finding::new("PGS-CLONING", Severity::Waiting, "Pod", member, summary);
-        return vec![finding.fix("nothing is wrong: a clone takes as long as the data is large")];
+        let finding = finding.fix("nothing is wrong: a clone takes as long as the data is large");
+        return vec![finding.normal_at_first(SMALL_CLONE)];
     }
     not_streaming(asked, pod, member).into_iter().collect()
 }

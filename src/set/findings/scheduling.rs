@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 
 use super::{Asked, Depth, Entry, Finding, Severity};
+
+/// Volume and pod are made at the same time, and the scheduler sees the one before the other.
+const VOLUME_NORMAL: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     asked.seen.pods.iter().filter_map(|pod| unschedulable(asked, pod)).collect()
@@ -12,12 +16,7 @@ pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
 
 /// Never ends a wait: a node may be added, freed or repaired, and an autoscaler does so by itself.
 fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
-    let condition = unscheduled(pod)?;
-    let message = condition.message.as_deref().unwrap_or_default();
-    // A claim's own trouble is the storage family's to tell; for an instant every new claim is unbound.
-    if message.contains("PersistentVolumeClaim") || message.contains("persistentvolumeclaim") {
-        return None;
-    }
+    let message = finds_no_node(pod)?.message.as_deref().unwrap_or_default();
     let name = pod.metadata.name.as_deref()?;
     let about = |code, summary: &str| {
         Finding::new(code, Severity::Waiting, "Pod", name, summary).evidence(first_sentence(message))
@@ -47,16 +46,24 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
                 .fix("label a node (kubectl label node NODE KEY=VALUE), or change the selector in the overridden template")
                 .fix("see the labels: kubectl get nodes --show-labels")
         }
-        Reason::Other => about("PGS-UNSCHEDULABLE", "no node takes the pod")
-            .fix(format!("see why: kubectl -n {} describe pod {name}; kubectl get nodes", asked.seen.namespace)),
+        Reason::Other => {
+            let finding = about("PGS-UNSCHEDULABLE", "no node takes the pod")
+                .fix(format!("see why: kubectl -n {} describe pod {name}; kubectl get nodes", asked.seen.namespace));
+            let of_volume = ["persistent volume", "pvc("].iter().any(|words| message.contains(words));
+            if of_volume { finding.normal_at_first(VOLUME_NORMAL) } else { finding }
+        }
     })
 }
 
-/// The scheduler's word that it finds no node.
+/// The scheduler's word that it finds no node, but for what a claim has to do with it: that is the storage family's to tell,
+/// and for an instant every new claim is unbound.
 #[must_use]
-pub fn unscheduled(pod: &Pod) -> Option<&PodCondition> {
+pub fn finds_no_node(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")
+    let condition = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let message = condition.message.as_deref().unwrap_or_default();
+    let of_claim = message.contains("PersistentVolumeClaim") || message.contains("persistentvolumeclaim");
+    (!of_claim).then_some(condition)
 }
 
 /// Taints that the cluster itself gives to nodes that are not well stand for what is wrong with them.

@@ -19,6 +19,10 @@ const VOLUME_GRACE: SignedDuration = SignedDuration::from_secs(20);
 /// A provisioner may fail while its back end is busy; it retries within this time.
 const PROVISIONING_GRACE: SignedDuration = SignedDuration::from_secs(30);
 
+/// In a good start a claim waits for its pod's node or for its provisioner, and a volume is there within this time. Nobody
+/// has said that anything is wrong, so less is not worth a word.
+const BINDING_NORMAL: SignedDuration = SignedDuration::from_secs(10);
+
 /// A claim that nobody holds is gone within a moment.
 const TERMINATING_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -145,12 +149,20 @@ fn pending(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, newest:
                     provisioner.rsplit('/').next().unwrap_or(provisioner)
                 ))
                 .fix(format!("or {again}"))
+                .normal_at_first(BINDING_NORMAL)
         }
-        _ => Finding {
-            severity: Severity::Waiting,
-            ..about("PGS-CLAIM-PENDING", "the claim is not bound yet".to_owned())
+        _ => {
+            let warned = newest.is_some_and(|event| event.type_.as_deref() == Some("Warning"));
+            let summary = if warned {
+                format!("the claim is not bound yet: {reason}")
+            } else {
+                "the claim is not bound yet".to_owned()
+            };
+            let finding = Finding { severity: Severity::Waiting, ..about("PGS-CLAIM-PENDING", summary) }
+                .fix(format!("kubectl -n {namespace} describe pvc {name}"));
+            // A warning is somebody's word that this is no mere waiting.
+            if warned { finding } else { finding.normal_at_first(BINDING_NORMAL) }
         }
-        .fix(format!("kubectl -n {namespace} describe pvc {name}")),
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::observation::{PodReading, condition};
-use super::nodes::out_of_service;
+use super::nodes::{out_of_service, quiet_at_first};
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// How long after the end of its grace period a pod may still be there: its node reports the end when it gets to it.
@@ -30,9 +30,9 @@ fn stuck(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         .nodes
         .iter()
         .find(|found| found.metadata.name.as_deref() == Some(node))
-        .is_some_and(|found| condition(found, "Ready").is_some_and(|ready| ready.status != "True"));
-    if node_lost {
-        return Some(lost(asked, name, node));
+        .and_then(|found| condition(found, "Ready").filter(|ready| ready.status != "True"));
+    if let Some(ready) = node_lost {
+        return Some(quiet_at_first(lost(asked, name, node), ready));
     }
     overdue(asked, due).then(|| slow(asked, name, node))
 }
