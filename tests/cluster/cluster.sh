@@ -33,6 +33,10 @@ fi
 . "$HERE/lib/components.sh"
 # shellcheck source=lib/host.sh
 . "$HERE/lib/host.sh"
+# shellcheck source=lib/nfs.sh
+. "$HERE/lib/nfs.sh"
+# shellcheck source=lib/gluster.sh
+. "$HERE/lib/gluster.sh"
 # shellcheck source=lib/kind.sh
 . "$HERE/lib/kind.sh"
 # shellcheck source=lib/external.sh
@@ -57,6 +61,9 @@ usage: cluster.sh VERB
                        the same for any component, and kill ends it without warning; they are:
                        ${COMPONENTS[*]}
   pid COMPONENT        print a component's process id
+  nfs, nfs-down        add a node with a real NFS client (emulated, slow) and a server for it; remove both
+  gluster, gluster-down  mount a GlusterFS volume on the node and print where; remove it
+  network-env          print lines for eval that tell tests of both
   audit-log            print the path of the API server's audit log
   logs COMPONENT       print the path of a component's log
   build                only fill the caches, as up would
@@ -98,6 +105,7 @@ main() {
     rootfs) images_rootfs "${1:-}"; return ;;
     up | down | status | kubeconfig | nodes | load-image | audit-log | logs | pid | build | clean | shell-env | kubectl) ;;
     stop | start | restart | kill) ;;
+    nfs | nfs-down | gluster | gluster-down | network-env) ;;
     stop-apiserver | start-apiserver | restart-apiserver) set -- kube-apiserver; verb=${verb%-apiserver} ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -115,6 +123,11 @@ main() {
     restart)
       with_lock "${by}_stop" "${1:-}"
       with_lock "${by}_start" "${1:-}"
+      ;;
+    nfs | nfs-down | gluster | gluster-down | network-env)
+      [ "$by" = bare ] || die "$verb works on the cluster without Docker, and this one is of the provider $by" \
+        "unset PGSET_TEST_KUBECONFIG, or set PGSET_TEST_PROVIDER=bare"
+      with_lock "bare_${verb//-/_}"
       ;;
     up | down | stop | start | kill | load-image | build | clean) with_lock "${by}_${verb//-/_}" "$@" ;;
     *) "${by}_${verb//-/_}" "$@" ;;

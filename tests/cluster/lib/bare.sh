@@ -187,6 +187,8 @@ bare_down() {
   touch "$STATE/going"
   rm -f "$STATE/ready"
   local name
+  bare_nfs_down
+  bare_gluster_down
   # The kubelet first, or it would start again what is ended here.
   kill_now kubelet
   for name in kube-proxy coredns local-path-provisioner kube-scheduler kube-controller-manager kube-apiserver etcd; do

@@ -32,20 +32,24 @@ bare_certificates() {
   mv "$new" "$STATE/pki"
 }
 
+# filled_in FILE: a configuration with the values that the variables have.
+filled_in() {
+  sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@INSTANCE@|$INSTANCE|g" -e "s|@NODE@|$NODE|g" \
+    -e "s|@NODE_IP@|$NODE_IP|g" -e "s|@DNS_IP@|$DNS_IP|g" -e "s|@LOCAL_IP@|$LOCAL_IP|g" -e "s|@POD_CIDR@|$POD_CIDR|g" \
+    -e "s|@NODE_POD_CIDR@|$NODE_POD_CIDR|g" -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" \
+    -e "s|@BUSYBOX_IMAGE@|$BUSYBOX_IMAGE|g" -e "s|@API_URL@|$API_URL|g" \
+    -e "s|@CA@|$(base64 -w0 "$PKI/ca.crt")|g" -e "s|@ADMIN_CERTIFICATE@|$(base64 -w0 "$PKI/admin.crt")|g" \
+    -e "s|@ADMIN_KEY@|$(base64 -w0 "$PKI/admin.key")|g" "$1"
+}
+
 bare_configure() {
   local new=$STATE/new.config old=$STATE/config file
   rm -rf "$new"
   mkdir -p "$new"
   chmod 700 "$new"
   mkdir -p "$new/cni" "$new/registries/_default" "$STATE/volumes" "$STATE/cni"
-  for file in "$HERE"/config/*; do
-    sed -e "s|@STATE@|$STATE|g" -e "s|@RUN@|$RUN|g" -e "s|@INSTANCE@|$INSTANCE|g" -e "s|@NODE@|$NODE|g" \
-      -e "s|@NODE_IP@|$NODE_IP|g" -e "s|@LOCAL_IP@|$LOCAL_IP|g" -e "s|@POD_CIDR@|$POD_CIDR|g" \
-      -e "s|@NODE_POD_CIDR@|$NODE_POD_CIDR|g" -e "s|@PAUSE_IMAGE@|$PAUSE_IMAGE|g" \
-      -e "s|@BUSYBOX_IMAGE@|$BUSYBOX_IMAGE|g" -e "s|@API_URL@|$API_URL|g" \
-      -e "s|@CA@|$(base64 -w0 "$STATE/pki/ca.crt")|g" -e "s|@ADMIN_CERTIFICATE@|$(base64 -w0 "$STATE/pki/admin.crt")|g" \
-      -e "s|@ADMIN_KEY@|$(base64 -w0 "$STATE/pki/admin.key")|g" "$file" >"$new/${file##*/}"
-  done
+  local DNS_IP=$NODE_IP PKI=$STATE/pki
+  for file in "$HERE"/config/*; do filled_in "$file" >"$new/${file##*/}"; done
   mv "$new/cni.conflist" "$new/cni/10-$INSTANCE.conflist"
   mv "$new/hosts.toml" "$new/registries/_default/hosts.toml"
   if ! diff -rq "$new" "$old" >/dev/null 2>&1; then
