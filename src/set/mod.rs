@@ -21,6 +21,7 @@ pub mod psql;
 pub mod redact;
 pub mod rollout;
 pub mod verify;
+pub mod volumes;
 
 pub use bytes::bytes;
 pub use findings::{Finding, Severity};

@@ -23,5 +23,6 @@ mod findings_storage;
 mod harness;
 mod lifecycle;
 mod live;
+mod storage_volumes;
 mod turns;
 mod up;

@@ -12,7 +12,9 @@ use super::base::say_notes;
 use super::result::{Settle, how_to_connect, settle};
 use crate::cli::UpArgs;
 use crate::error::Outcome;
+use crate::report::text::and;
 use crate::set::plan::{Change, claim_flags, never_changes};
+use crate::set::volumes::Retake;
 
 use apply::{apply, say_changes};
 use plan::Plan;
@@ -36,6 +38,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         return shown;
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
+    ask_for_volumes(app, &plan)?;
     ask(app, &plan)?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
         app.ui.warn(&line);
@@ -76,6 +79,31 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     Ok(())
 }
 
+/// Asks before volumes are taken back from claims that are gone.
+fn ask_for_volumes(app: &App, plan: &Plan) -> Outcome {
+    let retakes: Vec<&Retake> = plan.retakes().collect();
+    if retakes.is_empty() {
+        return Ok(());
+    }
+    for Retake { volume, claim, uid: _ } in &retakes {
+        app.ui.say(&format!(
+            "PersistentVolume {volume} is Released: Kubernetes keeps it for claim {claim}, which is gone"
+        ));
+    }
+    if app.common.yes {
+        return Ok(());
+    }
+    let names: Vec<String> = retakes.iter().map(|one| one.volume.clone()).collect();
+    let question = format!("let the new claim have {}, with the data in it? [y/N]", and(&names));
+    app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND)
+}
+
+fn is_yes(answer: &str) -> bool {
+    answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes")
+}
+
+const ANSWER_BEFOREHAND: &str = "answer beforehand: the same command with --yes, or see it with --dry-run";
+
 /// Asks before a StatefulSet is deleted, though only to be made anew.
 fn ask(app: &App, plan: &Plan) -> Outcome {
     let Some(set) = plan.stateful_set() else { return Ok(()) };
@@ -93,10 +121,8 @@ fn ask(app: &App, plan: &Plan) -> Outcome {
     if app.common.yes {
         return Ok(());
     }
-    let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     let question = format!("delete StatefulSet {name} and create it again around its members? [y/N]");
-    let asked =
-        app.ui.confirm(&question, yes, "answer beforehand: the same command with --yes, or see it with --dry-run");
+    let asked = app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND);
     let keep = set.live.as_ref().map(|live| claim_flags(live, &set.result)).unwrap_or_default();
     match asked {
         Err(refused) if !keep.is_empty() => Err(refused.hint(format!("or keep what the set has: {}", keep.join(" ")))),
