@@ -16,6 +16,7 @@ mod logs;
 mod look;
 mod member;
 mod names;
+mod oneshot;
 mod preflight;
 mod secret;
 mod storage;

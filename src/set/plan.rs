@@ -169,6 +169,10 @@ pub fn foreign_owner(set: &str, live: &Value) -> Option<String> {
     let mut managers: Vec<&str> = managers.filter_map(|entry| entry["manager"].as_str()).collect();
     managers.sort_unstable();
     managers.dedup();
+    // It keeps the status of nearly everything, and owns nothing of it.
+    if managers.len() > 1 {
+        managers.retain(|manager| *manager != "kube-controller-manager");
+    }
     Some(if managers.is_empty() {
         "somebody else".to_owned()
     } else {
@@ -259,6 +263,8 @@ mod tests {
         assert_eq!(foreign_owner("pgset", &helm).unwrap(), "Helm release shop");
         let kubectl = json!({"metadata": {"managedFields": [{"manager": "kubectl-create"}]}});
         assert_eq!(foreign_owner("pgset", &kubectl).unwrap(), "field manager kubectl-create");
+        let bound = json!({"metadata": {"managedFields": [{"manager": "kube-controller-manager"}, {"manager": "a"}]}});
+        assert_eq!(foreign_owner("pgset", &bound).unwrap(), "field manager a");
         let owned = json!({"metadata": {"ownerReferences": [{"kind": "Cluster", "name": "db"}]}});
         assert_eq!(foreign_owner("pgset", &owned).unwrap(), "Cluster db");
     }
