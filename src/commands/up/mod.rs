@@ -1,6 +1,7 @@
 //! `pgset up`: preflight, plan, apply, wait until healthy, how to connect.
 
 mod apply;
+mod export;
 mod plan;
 mod prepare;
 mod preview;
@@ -17,6 +18,7 @@ use crate::set::plan::{Change, claim_flags, never_changes};
 use crate::set::volumes::Retake;
 
 use apply::{apply, say_changes};
+use export::Check;
 use plan::Plan;
 use prepare::Prepared;
 pub use prepare::{Preflight, needs, prepare};
@@ -28,7 +30,8 @@ pub use preview::show;
 /// # Errors
 /// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
-    let prepared = prepare(app, &args.settings, Preflight::Check).await?;
+    let tries = !args.no_preflight && !args.dry_run;
+    let prepared = prepare(app, &args.settings, Preflight::Check { export: tries }).await?;
     if let Some(base) = prepared.base.as_ref().filter(|_| differs(&prepared)) {
         say_notes(app, base, &prepared.notes);
     }
@@ -37,7 +40,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         app.ui.say("dry run: nothing was changed");
         return shown;
     }
-    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base: _, notes: _ } = prepared;
     ask_for_volumes(app, &plan)?;
     ask(app, &plan)?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
@@ -48,6 +51,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     }
     if plan.is_stopped() {
         app.ui.say(&format!("{} was stopped: starting it with {} members", names.set(), plan.replicas));
+    }
+    if let Some(export) = export {
+        if tries {
+            let check = Check { app, cluster: &cluster, names: &names, output: args.output, timeout };
+            export.check(check).await?;
+        } else {
+            export.clear(app, &cluster).await;
+        }
     }
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on starting by itself",
