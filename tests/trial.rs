@@ -33,6 +33,7 @@ fn report(volume: &Path) -> Report {
 #[test]
 fn a_folder_that_can_be_used_is_measured_and_left_as_it_was() {
     let volume = tempfile::tempdir().unwrap();
+    fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o700)).unwrap();
     // Of a trial that was killed, and of a member.
     fs::create_dir(volume.path().join(".pgset-trial")).unwrap();
     fs::create_dir(volume.path().join("pgset-0")).unwrap();
@@ -52,7 +53,6 @@ fn a_folder_that_cannot_be_used_is_told_in_the_systems_words() {
     fs::write(&volume, "").unwrap();
     let (step, words) = report(&volume).failure.unwrap();
     assert!(step == "make" && words.contains("Not a directory"), "{step}: {words}");
-    fs::set_permissions(&volume, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 #[test]

@@ -21,8 +21,10 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         asked.seen.events_of("Pod", name).filter(|e| e.reason.as_deref().is_some_and(|r| failures.contains(&r)));
     let event = newest.last().filter(|_| !pod.is_running())?;
     let message = event.message.as_deref()?;
-    // The kubelet asked before the Node authorizer knew the pod (it asks again), or a reference is missing (told there).
-    if message.contains("no relationship found") || message.contains("secret \"") || message.contains("configmap \"") {
+    // The kubelet asked before the Node authorizer knew the pod, or before it knew of the claim's volume (it asks again, and
+    // a claim that stays unbound is told as such), or a reference is missing (told there).
+    let elsewhere = ["no relationship found", "PVC is not bound", "secret \"", "configmap \""];
+    if elsewhere.iter().any(|words| message.contains(words)) {
         return None;
     }
     let finding = told(asked, pod, name, message);
@@ -188,7 +190,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         depth: Depth::Set,
         title: "the NFS server is not reached",
         meaning: "The node does not get an answer from the NFS server.",
-        known_by: "A FailedMount event with the words of mount.nfs: no route, refused, timed out, or unknown name.",
+        known_by: "A FailedMount event with the words of mount.nfs: no route, refused, timed out, or unknown name; before that, a pod of the preflight that asked port 2049.",
         fix: "Start the server, open port 2049 on the way, or give the right address with --nfs-server.",
         doubt: "A server that restarts is back soon; the kubelet tries again by itself.",
     },
@@ -317,6 +319,16 @@ mod tests {
             assert!(!found.ends_wait(noon() + GRACE - SignedDuration::from_millis(1)), "{output}");
             assert!(found.ends_wait(noon() + GRACE), "{output}");
             assert!(found.evidence[0].contains(output), "{:?}", found.evidence);
+        }
+    }
+
+    #[test]
+    fn what_the_kubelet_asked_too_early_is_no_finding() {
+        for message in [
+            "failed to sync: no relationship found between node 'x' and this object",
+            "Unable to attach or mount volumes: error processing PVC shop/pgdata-pgset-2: PVC is not bound",
+        ] {
+            assert!(found(message).is_empty(), "{message}");
         }
     }
 
