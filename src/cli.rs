@@ -213,6 +213,9 @@ pub struct UpArgs {
     /// there is nothing to change; 5: there is
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not try the NFS export from a pod before any member waits for it
+    #[arg(long)]
+    pub no_preflight: bool,
     /// Delete pods that stay on a bad revision, which Kubernetes does not replace; asks before the primary's
     #[arg(long)]
     pub unstick: bool,

@@ -45,7 +45,7 @@ fn recorded_nfs_faults_are_named_with_the_server_and_what_to_do_there() {
         ("nfs-refused", "PGS-NFS-UNREACHABLE", Severity::Blocking, "pgset up -n default --nfs-server"),
         ("nfs-timed-out", "PGS-NFS-UNREACHABLE", Severity::Blocking, "firewalls"),
         ("nfs-wrong-path", "PGS-NFS-PATH-MISSING", Severity::Blocking, "on 192.168.76.1: mkdir -p /pg"),
-        ("nfs-denied", "PGS-NFS-DENIED", Severity::Blocking, "a line for /pg in /etc/exports"),
+        ("nfs-denied", "PGS-NFS-DENIED", Severity::Blocking, "in /etc/exports: /pg NODES(rw,"),
         ("nfs-stale", "PGS-NFS-STALE", Severity::Blocking, "exportfs -ra"),
         ("nfs-root-squash", "PGS-DATA-NOT-WRITABLE", Severity::Fatal, "on 192.168.76.1: chown 999 /squash"),
         ("nfs-read-only", "PGS-VOLUME-READ-ONLY", Severity::Fatal, "rw instead of ro for /squash"),

@@ -13,7 +13,7 @@ use super::watch::concerns;
 use super::{ApiFailure, Cluster};
 use crate::set::Observation;
 use crate::set::observation::happened;
-use crate::set::plan::{INSTANCE, MANAGED_BY};
+use crate::set::plan::MANAGED_BY;
 
 /// Everything the API server knows of the set but its events, asked in one go.
 ///
@@ -94,15 +94,4 @@ pub async fn sets_named(cluster: &Cluster, name: &str) -> Vec<String> {
     // A user without the right to list everywhere simply gets no such hint.
     let found = sets.list_metadata(&ours).await.map(|list| list.items).unwrap_or_default();
     found.iter().filter_map(ResourceExt::namespace).collect()
-}
-
-/// The static volumes of every set of this name, in whatever namespace.
-///
-/// # Errors
-/// The API server refuses or does not answer.
-pub async fn volumes_of_sets_named(cluster: &Cluster, name: &str) -> Result<Vec<PersistentVolume>, ApiFailure> {
-    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
-    let ours = ListParams::default().labels(&format!("{}={},{INSTANCE}={name}", MANAGED_BY.0, MANAGED_BY.1));
-    let listed = volumes.list(&ours).await;
-    listed.map(|list| list.items).map_err(|error| ApiFailure::new("failed to list persistentvolumes", &error))
 }

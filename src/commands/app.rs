@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::base::file_of_target;
 use crate::cli::{Color, Common, program};
@@ -27,6 +28,8 @@ pub struct App {
     on_interrupt: RefCell<(&'static str, Option<String>)>,
     /// Ctrl-C is for the program that pgset runs.
     interrupts_are_childs: Cell<bool>,
+    /// Something is under way that ends an interrupt itself, after cleaning up.
+    cleans_up: Cell<bool>,
 }
 
 impl App {
@@ -45,6 +48,7 @@ impl App {
             started: Timestamp::now(),
             on_interrupt: RefCell::new(("interrupted before anything was changed", None)),
             interrupts_are_childs: Cell::new(false),
+            cleans_up: Cell::new(false),
         }
     }
 
@@ -80,6 +84,34 @@ impl App {
     /// From here on, Ctrl-C is for the program that pgset runs, and does not end pgset itself.
     pub fn leave_interrupts_to_child(&self) {
         self.interrupts_are_childs.set(true);
+    }
+
+    /// Does what has to be cleaned up after on any end, an interrupt included. A second interrupt does not wait for that.
+    ///
+    /// # Errors
+    /// The work fails, or is interrupted.
+    pub async fn cleaning_up<T>(
+        &self,
+        work: impl Future<Output = Outcome<T>>,
+        clean_up: impl Future<Output = ()>,
+    ) -> Outcome<T> {
+        self.cleans_up.set(true);
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            () = asked_to_end() => Err(self.interrupted()),
+        };
+        tokio::select! {
+            () = clean_up => {}
+            () = asked_to_end() => {}
+        }
+        self.cleans_up.set(false);
+        outcome
+    }
+
+    /// Whether whatever is under way ends by itself when it is asked to.
+    #[must_use]
+    pub fn cleans_up(&self) -> bool {
+        self.cleans_up.get()
     }
 
     /// Whether an interrupt ends the command.
@@ -122,6 +154,16 @@ impl App {
             line.push_str(&format!(" --as {user}"));
         }
         line
+    }
+}
+
+/// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.
+async fn asked_to_end() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }
 

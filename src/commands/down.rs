@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
@@ -22,6 +22,7 @@ use crate::manifests::{Names, Object, ObjectKind, State};
 use crate::report::document;
 use crate::report::text::and;
 use crate::set::Observation;
+use crate::set::oneshot::{container_of, template_of};
 use crate::set::plan::foreign_owner;
 
 /// How often a deletion in progress is looked at again, where no watch tells.
@@ -347,11 +348,10 @@ impl Removal<'_> {
         known: &State,
         deleted: &mut Vec<String>,
     ) -> Outcome {
-        let template = seen.stateful_set.as_ref().and_then(|set| set.spec.template.spec.as_ref());
-        let container = template.and_then(|spec| spec.containers.first());
-        let image = container.and_then(|container| container.image.clone()).or_else(|| known.image.clone());
-        let uid = template.and_then(|spec| spec.security_context.as_ref()?.run_as_user).or(known.uid);
-        let (Some(image), Some(uid)) = (image, uid) else {
+        // As the members ran, on the nodes they ran on; of a set without a StatefulSet image and user are noted.
+        let live = seen.stateful_set.as_ref().map(|set| json!(set.spec.template));
+        let noted = || Some(template_of(known.image.as_ref()?, known.uid?));
+        let Some(template) = live.filter(|live| container_of(live)["image"].is_string()).or_else(noted) else {
             self.app.ui.warn(&format!(
                 "the members' folders stay: nothing says which image can remove them; they are {}",
                 storage.places.join("; ")
@@ -359,7 +359,7 @@ impl Removal<'_> {
             return Ok(());
         };
         let cleaner = Cleaner { cluster: self.cluster, namespace: self.names.namespace(), set: self.names.set() };
-        let left = cleaner.remove_folders(&image, uid, &storage.folders).await?;
+        let left = cleaner.remove_folders(&template, &storage.folders).await?;
         if left.is_empty() {
             self.app.ui.say("deleted the members' folders");
             deleted.push("the members' folders".to_owned());

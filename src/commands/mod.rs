@@ -102,11 +102,15 @@ async fn interrupted(app: &App) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {
-                if app.heeds_interrupts() {
+                if app.heeds_interrupts() && !app.cleans_up() {
                     return;
                 }
             }
-            _ = terminate.recv() => return,
+            _ = terminate.recv() => {
+                if !app.cleans_up() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -15,13 +15,16 @@ pub mod log;
 mod lsn;
 pub mod mask;
 pub mod observation;
+pub mod oneshot;
 pub mod order;
 pub mod phase;
 pub mod plan;
 pub mod psql;
 pub mod redact;
 pub mod rollout;
+pub mod trial;
 pub mod verify;
+pub mod volumes;
 
 pub use bytes::bytes;
 pub use findings::{Finding, Severity};

@@ -169,28 +169,15 @@ pub fn foreign_owner(set: &str, live: &Value) -> Option<String> {
     let mut managers: Vec<&str> = managers.filter_map(|entry| entry["manager"].as_str()).collect();
     managers.sort_unstable();
     managers.dedup();
+    // It keeps the status of nearly everything, and owns nothing of it.
+    if managers.len() > 1 {
+        managers.retain(|manager| *manager != "kube-controller-manager");
+    }
     Some(if managers.is_empty() {
         "somebody else".to_owned()
     } else {
         format!("field manager {}", managers.join(", "))
     })
-}
-
-/// Whose folders a static volume leads to besides our own: those of the set of the same name in another namespace, when
-/// `other` is a volume of it on the same NFS export or host path. Member names would be the same there, and nothing keeps
-/// two PostgreSQL servers out of one data folder.
-#[must_use]
-pub fn shares_folders(ours: &Value, other: &Value) -> Option<String> {
-    let source = |volume: &Value| {
-        let spec = &volume["spec"];
-        let nfs = spec["nfs"].is_object().then(|| (spec["nfs"]["server"].clone(), spec["nfs"]["path"].clone()));
-        nfs.or_else(|| spec["hostPath"].is_object().then(|| (Value::Null, spec["hostPath"]["path"].clone())))
-    };
-    let label = |volume: &Value, name: &str| volume["metadata"]["labels"][name].clone();
-    let namespace = other["spec"]["claimRef"]["namespace"].as_str()?;
-    let elsewhere = ours["spec"]["claimRef"]["namespace"].as_str() != Some(namespace);
-    let same = [MANAGED_BY.0, INSTANCE].iter().all(|name| label(ours, name) == label(other, name));
-    (elsewhere && same && source(ours)? == source(other)?).then(|| namespace.to_owned())
 }
 
 /// Compares an object as it is with what a server-side dry run of applying it answered.
@@ -276,34 +263,10 @@ mod tests {
         assert_eq!(foreign_owner("pgset", &helm).unwrap(), "Helm release shop");
         let kubectl = json!({"metadata": {"managedFields": [{"manager": "kubectl-create"}]}});
         assert_eq!(foreign_owner("pgset", &kubectl).unwrap(), "field manager kubectl-create");
+        let bound = json!({"metadata": {"managedFields": [{"manager": "kube-controller-manager"}, {"manager": "a"}]}});
+        assert_eq!(foreign_owner("pgset", &bound).unwrap(), "field manager a");
         let owned = json!({"metadata": {"ownerReferences": [{"kind": "Cluster", "name": "db"}]}});
         assert_eq!(foreign_owner("pgset", &owned).unwrap(), "Cluster db");
-    }
-
-    #[test]
-    fn only_the_same_set_in_another_namespace_shares_folders() {
-        let volume = |set: &str, namespace: &str, source: Value| {
-            let mut volume = json!({"metadata": {"labels": {MANAGED_BY.0: MANAGED_BY.1, INSTANCE: set}},
-                "spec": {"claimRef": {"namespace": namespace}}});
-            volume["spec"].as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
-            volume
-        };
-        let folder = |path: &str| json!({"hostPath": {"type": "Directory", "path": path}});
-        let export = |server: &str| json!({"nfs": {"server": server, "path": "/srv"}});
-        let ours = volume("pgset", "a", folder("/srv"));
-        assert_eq!(shares_folders(&ours, &volume("pgset", "b", folder("/srv"))).unwrap(), "b");
-        for other in [
-            volume("pgset", "a", folder("/srv")),
-            volume("orders", "b", folder("/srv")),
-            volume("pgset", "b", folder("/srv2")),
-            volume("pgset", "b", export("10.0.0.1")),
-            json!({"spec": {"csi": {}}}),
-        ] {
-            assert_eq!(shares_folders(&ours, &other), None, "{other}");
-        }
-        let ours = volume("pgset", "a", export("10.0.0.1"));
-        assert_eq!(shares_folders(&ours, &volume("pgset", "b", export("10.0.0.1"))).unwrap(), "b");
-        assert_eq!(shares_folders(&ours, &volume("pgset", "b", export("10.0.0.2"))), None);
     }
 
     #[test]

@@ -175,3 +175,52 @@ fn doctor_of_a_set_says_which_rights_its_commands_would_need() {
     fake.pgset(&["doctor"])
         .expect(3, &["you may not delete pods in namespace rec-healthy", "is healthy, but you lack rights"]);
 }
+
+/// A volume of the recorded set's that is kept for a claim that is gone.
+fn released(labels: &serde_json::Value, path: &str) -> serde_json::Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": "rec-healthy.pgset.pv1", "labels": labels}, "status": {"phase": "Released"},
+        "spec": {"hostPath": {"path": path, "type": "Directory"}, "claimRef": {"apiVersion": "v1",
+            "kind": "PersistentVolumeClaim", "namespace": "rec-healthy", "name": "pgset-pvc", "uid": "of-old"}}})
+}
+
+#[test]
+fn a_released_volume_is_asked_for_first_and_let_go_before_anything_else() {
+    let fake = Fake::new();
+    fake.pgset(&["down", "--yes"]).expect(0, &[]);
+    fake.forget("persistentvolumeclaims");
+    let labels = serde_json::json!({"app.kubernetes.io/managed-by": "pgset", "app.kubernetes.io/instance": "pgset"});
+    fake.put(released(&labels, "/srv/pg"));
+    let up = ["up", "--storage", "hostpath", "--host-path", "/srv/pg"];
+    let asked = fake.pgset(&up).expect(6, &["pv1 is Released", "rec-healthy/pgset-pvc, which is gone", "--yes"]);
+    assert_eq!(asked.changes(), [""; 0]);
+    let tried = fake.pgset(&[&up[..], &["--dry-run"]].concat());
+    let tried = tried.expect(5, &["take PersistentVolume rec-healthy.pgset.pv1 back from claim rec-healthy/pgset-pvc"]);
+    assert_eq!(tried.changes(), [""; 0]);
+    let other = fake.pgset(&["up", "--yes", "--storage", "hostpath", "--host-path", "/elsewhere"]);
+    let other = other.expect(6, &["leads to /srv/pg on the node", "lead to /elsewhere on the node"]);
+    assert_eq!(other.changes(), [""; 0]);
+    let taken = fake.pgset(&[&up[..], &["--yes", "--timeout", "1s"]].concat());
+    let taken = taken.expect(4, &["took back PersistentVolume rec-healthy.pgset.pv1 for rec-healthy/pgset-pvc"]);
+    let first = "PATCH /api/v1/persistentvolumes/rec-healthy.pgset.pv1?fieldManager=pgset-live";
+    assert_eq!(taken.changes().first(), Some(&first), "{:#?}", taken.changes());
+}
+
+#[test]
+fn another_sets_folder_and_a_volume_of_somebody_else_are_refused_before_anything_is_made() {
+    let fake = Fake::new();
+    fake.pgset(&["down", "--yes"]).expect(0, &[]);
+    fake.forget("persistentvolumeclaims");
+    let up = ["up", "--yes", "--storage", "hostpath", "--host-path", "/srv/pg"];
+    let mut theirs = released(&serde_json::json!({}), "/srv/pg");
+    fake.put(theirs.clone());
+    let foreign = fake.pgset(&up).expect(6, &["is not this set's", "claimed by rec-healthy/pgset-pvc"]);
+    assert_eq!(foreign.changes(), [""; 0]);
+    fake.forget("persistentvolumes");
+    theirs["metadata"]["name"] = "by-hand".into();
+    fake.put(theirs);
+    let shared = fake.pgset(&up).expect(6, &["by-hand leads claim rec-healthy/pgset-pvc to the same folder, /srv/pg"]);
+    assert_eq!(shared.changes(), [""; 0]);
+    let below = fake.pgset(&["up", "--dry-run", "--storage", "hostpath", "--host-path", "/srv/pg/pgset"]);
+    assert_eq!(below.expect(5, &["create"]).changes(), [""; 0]);
+}

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub const NAMESPACE: &str = "rec-healthy";
 
 /// The collections that pgset reads and writes, with the kind of each.
-const COLLECTIONS: [(&str, &str); 11] = [
+const COLLECTIONS: [(&str, &str); 12] = [
     ("/apis/apps/v1", "statefulsets StatefulSet"),
     ("/api/v1", "pods Pod"),
     ("/api/v1", "persistentvolumeclaims PersistentVolumeClaim"),
@@ -29,6 +29,7 @@ const COLLECTIONS: [(&str, &str); 11] = [
     ("/apis/policy/v1", "poddisruptionbudgets PodDisruptionBudget"),
     ("/apis/discovery.k8s.io/v1", "endpointslices EndpointSlice"),
     ("/apis/rbac.authorization.k8s.io/v1", "roles Role"),
+    ("/api/v1", "persistentvolumes PersistentVolume"),
 ];
 
 #[derive(Default)]
@@ -145,6 +146,17 @@ impl Fake {
         change(object);
     }
 
+    /// Puts one more object there before a command runs.
+    pub fn put(&self, body: Value) {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).put(body);
+    }
+
+    /// Takes away all objects of a collection, such as `persistentvolumeclaims`.
+    pub fn forget(&self, plural: &str) {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.objects.retain(|address, _| !address.contains(&format!("/{plural}/")));
+    }
+
     /// Runs pgset against it.
     pub fn pgset(&self, arguments: &[&str]) -> Told {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).requests.clear();
@@ -180,7 +192,7 @@ impl Cluster {
             body["metadata"]["resourceVersion"] = "1".into();
         }
         let name = body["metadata"]["name"].as_str().unwrap();
-        self.objects.insert(format!("{group}/namespaces/{NAMESPACE}/{plural}/{name}"), body);
+        self.objects.insert(format!("{}{name}", addresses(group, plural)), body);
     }
 
     /// The answer to one request: status code and body.
@@ -224,7 +236,7 @@ impl Cluster {
         match (method, collection) {
             ("GET", Some((group, names))) => {
                 let (plural, kind) = names.split_once(' ').unwrap();
-                let prefix = format!("{group}/namespaces/{NAMESPACE}/{plural}/");
+                let prefix = addresses(group, plural);
                 let items = self.objects.iter().filter(|(address, _)| address.starts_with(&prefix));
                 let version = group.trim_start_matches("/apis/").trim_start_matches("/api/");
                 (200, list(version, kind, items.map(|(_, object)| object.clone()).collect()))
@@ -277,6 +289,14 @@ impl Cluster {
             self.objects.insert(path.to_owned(), result.clone());
         }
         (code, result)
+    }
+}
+
+/// The address that the names of a collection's objects are added to.
+fn addresses(group: &str, plural: &str) -> String {
+    match plural {
+        "persistentvolumes" => format!("{group}/{plural}/"),
+        _ => format!("{group}/namespaces/{NAMESPACE}/{plural}/"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::faults::{gives_up, hopeless};
-use crate::harness::{ClusterObject, HostDirectory, Namespace, cluster_is_ours, kubectl, kubectl_with, wait_for};
+use crate::harness::{ClusterObject, HostDirectory, Namespace, Run, cluster_is_ours, kubectl, kubectl_with, wait_for};
 
 /// What kubectl is given when somebody goes around pgset's preflight.
 fn applied(space: &Namespace, options: &[&str]) {
@@ -197,6 +197,40 @@ fn a_node_without_an_nfs_client() {
     }
     let space = Namespace::new("nfs");
     let up = ["--storage", "nfs", "--nfs-server", "127.0.0.1", "--nfs-path", "/srv/none"];
+    // The preflight tells it before there is any member, and leaves nothing behind.
+    let words = ["NFS export 127.0.0.1:/srv/none", "cannot mount NFS", "apt-get install nfs-common", "--no-preflight"];
+    hopeless(&space, &up, "PGS-NFS-HELPER-MISSING", &words);
+    nothing_is_left(&space);
+
+    // Interrupted, it cleans up all the same; killed, it cannot, and the next one does.
+    let begun = || {
+        let up = space.start(&[&["up"], &up[..]].concat());
+        wait_for("the trial", || space.get("pod", "pgset-trial"));
+        up
+    };
+    let interrupted = begun();
+    assert!(Command::new("kill").args(["-INT", &interrupted.id().to_string()]).status().unwrap().success());
+    let run = Run::of(interrupted.wait_with_output().unwrap()).expect(130);
+    run.says(&["interrupted before anything was changed"]);
+    nothing_is_left(&space);
+    let mut killed = begun();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(space.get("pod", "pgset-trial").is_some() && space.get("pvc", "pgset-trial").is_some());
+    hopeless(&space, &up, "PGS-NFS-HELPER-MISSING", &words);
+    nothing_is_left(&space);
+
+    // Without it the members' own pods tell.
+    let up = [&up[..], &["--no-preflight"]].concat();
     let words = ["Pod pgset-0", "cannot mount NFS", "apt-get install nfs-common"];
     hopeless(&space, &up, "PGS-NFS-HELPER-MISSING", &words);
+}
+
+/// Waits until neither a trial's objects nor any of the set's are there.
+fn nothing_is_left(space: &Namespace) {
+    wait_for("the end of the trial", || {
+        let objects = space.kubectl(&["get", "pods,pvc,statefulset,service,secret", "-o", "name"]);
+        let volumes = kubectl(&["get", "pv", "-o", "name"]);
+        (objects.trim().is_empty() && !volumes.contains(&space.name)).then_some(())
+    });
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::plan::{Plan, Planned, short};
-use crate::cluster::{Applier, Cluster, Deleter, grow_claim};
+use crate::cluster::{Applier, Cluster, Deleter, grow_claim, retake};
 use crate::commands::app::App;
 use crate::commands::state;
 use crate::error::{Failure, Kind, Outcome};
@@ -25,6 +25,7 @@ pub struct Changes {
     created: Vec<String>,
     configured: Vec<(String, Vec<String>)>,
     recreated: Vec<String>,
+    retaken: Vec<String>,
     grown: Vec<String>,
 }
 
@@ -35,6 +36,10 @@ impl Changes {
             created: Vec::new(),
             configured: Vec::new(),
             recreated: Vec::new(),
+            retaken: plan
+                .retakes()
+                .map(|one| format!("took back PersistentVolume {} for {}", one.volume, one.claim))
+                .collect(),
             grown: plan.grow.iter().map(|claim| grown(claim, size)).collect(),
         };
         for one in &plan.objects {
@@ -54,7 +59,7 @@ impl Changes {
         let created = self.created.iter().map(|object| format!("created {object}"));
         let configured = self.configured.iter().map(|(object, _)| format!("configured {object}"));
         let recreated = self.recreated.iter().map(|object| format!("recreated {object}"));
-        created.chain(configured).chain(recreated).chain(self.grown.iter().cloned()).collect()
+        created.chain(configured).chain(recreated).chain(self.retaken.iter().chain(&self.grown).cloned()).collect()
     }
 }
 
@@ -79,6 +84,10 @@ pub async fn apply(
 ) -> Outcome<Changes> {
     let changes = Changes::of(&plan, secret.as_ref(), size);
     let applier = Applier::new(cluster);
+    // Before the claim that waits for them, like every volume.
+    for taken in join_all(plan.retakes().map(|one| retake(cluster, one))).await {
+        taken?;
+    }
     let needed = plan.objects.into_iter().filter(|one| one.change != Change::Unchanged);
     let comes_last =
         |one: &Planned| matches!(one.object.kind, ObjectKind::StatefulSet | ObjectKind::PersistentVolumeClaim);
@@ -153,7 +162,7 @@ pub fn say_changes(app: &App, names: &Names, changes: &Changes) {
     for object in &changes.recreated {
         app.ui.say(&format!("created {object} anew around its members"));
     }
-    for line in &changes.grown {
+    for line in changes.retaken.iter().chain(&changes.grown) {
         app.ui.say(line);
     }
 }

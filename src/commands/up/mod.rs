@@ -1,6 +1,7 @@
 //! `pgset up`: preflight, plan, apply, wait until healthy, how to connect.
 
 mod apply;
+mod export;
 mod plan;
 mod prepare;
 mod preview;
@@ -12,9 +13,12 @@ use super::base::say_notes;
 use super::result::{Settle, how_to_connect, settle};
 use crate::cli::UpArgs;
 use crate::error::Outcome;
+use crate::report::text::and;
 use crate::set::plan::{Change, claim_flags, never_changes};
+use crate::set::volumes::Retake;
 
 use apply::{apply, say_changes};
+use export::Check;
 use plan::Plan;
 use prepare::Prepared;
 pub use prepare::{Preflight, needs, prepare};
@@ -26,7 +30,8 @@ pub use preview::show;
 /// # Errors
 /// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
-    let prepared = prepare(app, &args.settings, Preflight::Check).await?;
+    let tries = !args.no_preflight && !args.dry_run;
+    let prepared = prepare(app, &args.settings, Preflight::Check { export: tries }).await?;
     if let Some(base) = prepared.base.as_ref().filter(|_| differs(&prepared)) {
         say_notes(app, base, &prepared.notes);
     }
@@ -35,7 +40,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         app.ui.say("dry run: nothing was changed");
         return shown;
     }
-    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base: _, notes: _ } = prepared;
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base: _, notes: _ } = prepared;
+    ask_for_volumes(app, &plan)?;
     ask(app, &plan)?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
         app.ui.warn(&line);
@@ -45,6 +51,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     }
     if plan.is_stopped() {
         app.ui.say(&format!("{} was stopped: starting it with {} members", names.set(), plan.replicas));
+    }
+    if let Some(export) = export {
+        if tries {
+            let check = Check { app, cluster: &cluster, names: &names, output: args.output, timeout };
+            export.check(check).await?;
+        } else {
+            export.clear(app, &cluster).await;
+        }
     }
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on starting by itself",
@@ -76,6 +90,31 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     Ok(())
 }
 
+/// Asks before volumes are taken back from claims that are gone.
+fn ask_for_volumes(app: &App, plan: &Plan) -> Outcome {
+    let retakes: Vec<&Retake> = plan.retakes().collect();
+    if retakes.is_empty() {
+        return Ok(());
+    }
+    for Retake { volume, claim, uid: _ } in &retakes {
+        app.ui.say(&format!(
+            "PersistentVolume {volume} is Released: Kubernetes keeps it for claim {claim}, which is gone"
+        ));
+    }
+    if app.common.yes {
+        return Ok(());
+    }
+    let names: Vec<String> = retakes.iter().map(|one| one.volume.clone()).collect();
+    let question = format!("let the new claim have {}, with the data in it? [y/N]", and(&names));
+    app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND)
+}
+
+fn is_yes(answer: &str) -> bool {
+    answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes")
+}
+
+const ANSWER_BEFOREHAND: &str = "answer beforehand: the same command with --yes, or see it with --dry-run";
+
 /// Asks before a StatefulSet is deleted, though only to be made anew.
 fn ask(app: &App, plan: &Plan) -> Outcome {
     let Some(set) = plan.stateful_set() else { return Ok(()) };
@@ -93,10 +132,8 @@ fn ask(app: &App, plan: &Plan) -> Outcome {
     if app.common.yes {
         return Ok(());
     }
-    let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     let question = format!("delete StatefulSet {name} and create it again around its members? [y/N]");
-    let asked =
-        app.ui.confirm(&question, yes, "answer beforehand: the same command with --yes, or see it with --dry-run");
+    let asked = app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND);
     let keep = set.live.as_ref().map(|live| claim_flags(live, &set.result)).unwrap_or_default();
     match asked {
         Err(refused) if !keep.is_empty() => Err(refused.hint(format!("or keep what the set has: {}", keep.join(" ")))),

@@ -4,14 +4,15 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
-use crate::cluster::{ApiFailure, Applied, Applier, Classes, Cluster, describe, look, volumes_of_sets_named};
+use crate::cluster::{ApiFailure, Applied, Applier, Classes, Cluster, all_volumes, describe, look};
 use crate::commands::app::App;
 use crate::commands::state;
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates, render};
 use crate::set::plan::{
-    Change, SmallClaim, change, foreign_owner, keep_replicas, recreated, rolling_order, shares_folders, small_claims,
+    Change, SmallClaim, change, foreign_owner, keep_replicas, recreated, rolling_order, small_claims,
 };
+use crate::set::volumes::{Retake, Unfit, neighbour, usable};
 use crate::settings::{Layout, Quantity, Settings};
 
 /// Everything `up` would do to a set.
@@ -34,6 +35,14 @@ pub struct Planned {
     pub live: Option<Value>,
     /// The object as it would be.
     pub result: Value,
+    /// A volume that has to be taken back from a claim that is gone.
+    pub retake: Option<Retake>,
+}
+
+impl Planned {
+    fn new(object: Object, change: Change, live: Option<Value>, result: Value) -> Self {
+        Self { object, change, live, result, retake: None }
+    }
 }
 
 impl Plan {
@@ -48,7 +57,12 @@ impl Plan {
 
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        self.grow.is_empty() && self.objects.iter().all(|one| one.change == Change::Unchanged)
+        self.grow.is_empty() && self.objects.iter().all(|one| one.change == Change::Unchanged && one.retake.is_none())
+    }
+
+    /// The volumes that have to be taken back from claims that are gone.
+    pub fn retakes(&self) -> impl Iterator<Item = &Retake> {
+        self.objects.iter().filter_map(|one| one.retake.as_ref())
     }
 
     /// The members that would be restarted, in the order of Kubernetes.
@@ -74,6 +88,7 @@ struct Kept {
 pub enum Refusal {
     Api(ApiFailure),
     Foreign { object: String, owner: String },
+    Unfit { volume: String, unfit: Unfit },
     Failed(Failure),
 }
 
@@ -91,6 +106,10 @@ impl From<Refusal> for Failure {
                 Self::refused(format!("{object} exists and is not this set's: it belongs to {owner}"))
                     .hint("choose another name with --name, another namespace with -n, or remove that object first")
             }
+            Refusal::Unfit { volume, unfit } => {
+                let refused = Self::refused(unfit.words(&volume));
+                unfit.hints(&volume).into_iter().fold(refused, Self::hint)
+            }
             Refusal::Failed(failure) => failure,
         }
     }
@@ -105,8 +124,8 @@ pub async fn plan(
     manifests: Manifests,
     claims: &[PersistentVolumeClaim],
 ) -> Result<Plan, Refusal> {
-    let planner = Planner { cluster, applier: Applier::new(cluster), names, settings, templates };
-    planner.plan(manifests, claims).await
+    let planner = Planner { cluster, applier: Applier::new(cluster), names, settings, templates, claims };
+    planner.plan(manifests).await
 }
 
 struct Planner<'a> {
@@ -115,10 +134,11 @@ struct Planner<'a> {
     names: &'a Names,
     settings: &'a Settings,
     templates: &'a Templates,
+    claims: &'a [PersistentVolumeClaim],
 }
 
 impl Planner<'_> {
-    async fn plan(&self, manifests: Manifests, claims: &[PersistentVolumeClaim]) -> Result<Plan, Refusal> {
+    async fn plan(&self, manifests: Manifests) -> Result<Plan, Refusal> {
         let mut kept = Vec::new();
         let mut planned = Vec::new();
         for one in join_all(manifests.objects.into_iter().map(|object| self.one(object))).await {
@@ -126,7 +146,7 @@ impl Planner<'_> {
             planned.push(one);
             kept.extend(stays);
         }
-        let (grow, too_small) = self.growth(claims).await?;
+        let (grow, too_small) = self.growth().await?;
         kept.extend(too_small);
         let mut context = self.live_context(&planned).await?;
         // PostgreSQL's limits follow the room there is, not the room that was asked for.
@@ -151,8 +171,11 @@ impl Planner<'_> {
         let live = if exists { self.applier.live(&object).await? } else { None };
         let Some(live) = live else {
             let result = dry_run?.result;
-            return Ok((Planned { object, change: Change::Created, live: None, result }, None));
+            return Ok((Planned::new(object, Change::Created, None, result), None));
         };
+        if object.kind == ObjectKind::PersistentVolume {
+            return Ok((self.volume(object, live, dry_run)?, None));
+        }
         if let Some(owner) = foreign_owner(self.names.set(), &live) {
             return Err(Refusal::Foreign { object: describe(&object), owner });
         }
@@ -161,9 +184,17 @@ impl Planner<'_> {
             ObjectKind::PersistentVolumeClaim => self.claim(object, live, dry_run).await,
             _ => {
                 let result = dry_run?.result;
-                Ok((Planned { change: change(Some(&live), &result), live: Some(live), object, result }, None))
+                Ok((Planned::new(object, change(Some(&live), &result), Some(live), result), None))
             }
         }
+    }
+
+    /// A volume that exists. What it leads to never changes, so whether it fits comes before what the API server says.
+    fn volume(&self, object: Object, live: Value, dry_run: Result<Applied, ApiFailure>) -> Result<Planned, Refusal> {
+        let usable = usable(self.names.set(), &object.body, &live, self.claims);
+        let retake = usable.map_err(|unfit| Refusal::Unfit { volume: object.name.clone(), unfit })?;
+        let result = dry_run?.result;
+        Ok(Planned { retake, ..Planned::new(object, change(Some(&live), &result), Some(live), result) })
     }
 
     async fn stateful_set(&self, mut object: Object, live: Value) -> Result<Planned, Refusal> {
@@ -171,18 +202,18 @@ impl Planner<'_> {
         if !live["metadata"]["deletionTimestamp"].is_null() {
             // What is applied to an object that is being deleted goes with it: it is made again when it is gone.
             let result = self.applier.dry_run_anew(&object).await?;
-            return Ok(Planned { change: Change::Recreated(Vec::new()), live: Some(live), object, result });
+            return Ok(Planned::new(object, Change::Recreated(Vec::new()), Some(live), result));
         }
         let failure = match self.applier.dry_run(&object).await {
             Ok(Applied { result, .. }) => {
-                return Ok(Planned { change: change(Some(&live), &result), live: Some(live), object, result });
+                return Ok(Planned::new(object, change(Some(&live), &result), Some(live), result));
             }
             Err(failure) if failure.code == Some(422) => failure,
             Err(failure) => return Err(failure.into()),
         };
         let made = self.applier.dry_run_anew(&object).await?;
         let (change, result) = recreated(&live, &made).ok_or(Refusal::Api(failure))?;
-        Ok(Planned { change, live: Some(live), object, result })
+        Ok(Planned::new(object, change, Some(live), result))
     }
 
     /// The shared claim. A size that it cannot have is no reason to refuse the rest.
@@ -207,7 +238,7 @@ impl Planner<'_> {
             }
             Err(failure) => return Err(failure.into()),
         };
-        Ok((Planned { change: change(Some(&live), &result), live: Some(live), object, result }, note))
+        Ok((Planned::new(object, change(Some(&live), &result), Some(live), result), note))
     }
 
     /// A set that runs decides some things itself: how many members it was scaled to, and which of them is the primary.
@@ -267,11 +298,11 @@ impl Planner<'_> {
     }
 
     /// The members' claims that are smaller than the settings say: those that can grow, and why others cannot.
-    async fn growth(&self, claims: &[PersistentVolumeClaim]) -> Result<(Vec<SmallClaim>, Vec<Kept>), Refusal> {
+    async fn growth(&self) -> Result<(Vec<SmallClaim>, Vec<Kept>), Refusal> {
         if self.settings.layout != Layout::PerPod {
             return Ok((Vec::new(), Vec::new()));
         }
-        let small = small_claims(self.names, claims, &self.settings.size);
+        let small = small_claims(self.names, self.claims, &self.settings.size);
         if small.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -300,27 +331,22 @@ pub fn short(object: &Object) -> String {
     format!("{} {}", object.kind.as_str(), object.name)
 }
 
-/// Refuses to bring volumes that lead to the folders of another set of the same name.
+/// Refuses to bring volumes that lead into the folders of another set, or to take such back.
 pub async fn folders_of_its_own(app: &App, cluster: &Cluster, names: &Names, plan: &Plan) -> Outcome {
-    let new = |one: &&Planned| one.object.kind == ObjectKind::PersistentVolume && one.change == Change::Created;
+    let new = |one: &&Planned| {
+        let comes = one.change == Change::Created || one.retake.is_some();
+        one.object.kind == ObjectKind::PersistentVolume && comes
+    };
     let Some(ours) = plan.objects.iter().find(new).map(|one| &one.object.body) else { return Ok(()) };
-    let others = match volumes_of_sets_named(cluster, names.set()).await {
+    let others = match all_volumes(cluster).await {
         Ok(others) => others,
         Err(failure) if failure.is_forbidden() => {
-            app.ui.warn(&format!("{failure}: make sure that no other set {} uses the same folder", names.set()));
+            app.ui.warn(&format!("{failure}: make sure that no other set uses the same folder"));
             return Ok(());
         }
         Err(failure) => return Err(failure.into()),
     };
-    for other in others {
-        if let Some(namespace) = shares_folders(ours, &json!(other)) {
-            let (set, volume) = (names.set(), other.metadata.name.unwrap_or_default());
-            return Err(Failure::refused(format!(
-                "PersistentVolume {volume} leads the set {set} in namespace {namespace} to the same folder: both would write to each other's data"
-            ))
-            .hint("give this set a folder of its own with --host-path or --nfs-path, or another name with --name")
-            .hint(format!("if that set is gone for good, move its data away, then: kubectl delete pv {volume}")));
-        }
-    }
-    Ok(())
+    let found = others.into_iter().find_map(|other| neighbour(names, ours, &json!(other)));
+    let Some(found) = found else { return Ok(()) };
+    Err(found.hints(names.set()).into_iter().fold(Failure::refused(found.words()), Failure::hint))
 }

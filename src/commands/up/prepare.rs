@@ -2,6 +2,7 @@
 
 use futures::future::try_join;
 
+use super::export::Export;
 use super::plan::{Plan, Refusal, folders_of_its_own, plan};
 use crate::cli::SettingsFlags;
 use crate::cluster::{Cluster, Need, Problem, SetSecret, missing_rights, preflight};
@@ -24,6 +25,8 @@ pub struct Prepared {
     pub secret: SetSecret,
     /// The Secret to create, where there is none yet.
     pub new_secret: Option<Object>,
+    /// An NFS export that no member has mounted yet.
+    pub export: Option<Export>,
     /// The checkout whose manifests these are.
     pub base: Option<Base>,
     /// What became of them.
@@ -33,7 +36,10 @@ pub struct Prepared {
 /// Whether rights, namespace and storage are asked for beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preflight {
-    Check,
+    Check {
+        /// An export that no member has mounted will be tried, which takes rights of its own.
+        export: bool,
+    },
     Skip,
 }
 
@@ -55,7 +61,7 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
 
     let checked = async {
         match wanted {
-            Preflight::Check => check(&cluster, &settings, &manifests).await,
+            Preflight::Check { .. } => check(&cluster, &settings, &manifests).await,
             Preflight::Skip => Ok(()),
         }
     };
@@ -68,7 +74,7 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
             same_home?
         }
     };
-    if wanted == Preflight::Check {
+    if wanted != Preflight::Skip {
         app.ui.detail("preflight: version, namespace, storage and rights are fine");
     }
     // Folders outlive every object; what a StorageClass provides is gone with its claims.
@@ -78,15 +84,17 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;
-    if wanted == Preflight::Check {
-        check_plan(&cluster, &settings, &plan).await?;
+    let mut export = None;
+    if let Preflight::Check { export: tries } = wanted {
+        export = Export::to_try(&cluster, &names, &plan).await?;
+        check_plan(&cluster, &settings, &plan, tries && export.is_some()).await?;
     }
     app.ui.detail(&format!("dry run: the API server accepts all {} objects", plan.objects.len()));
     if new_secret.is_some() && published_passwords {
         app.ui.warn("the passwords are those in the checkout's manifests, which many people know");
         app.ui.hint("give others before the first up: export PG_PASSWORD=… PG_ROOT_PASSWORD=… PG_MASTER_PASSWORD=…");
     }
-    Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret, base, notes })
+    Ok(Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base, notes })
 }
 
 /// Everything that can be known to be missing, in one list, before the first write.
@@ -94,8 +102,9 @@ async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) ->
     told(settings, preflight(cluster, settings, &needs(manifests)).await?)
 }
 
-/// The rights that only some plans need, before anything is changed: to make a StatefulSet anew, to enlarge claims.
-async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan) -> Outcome {
+/// The rights that only some plans need, before anything is changed: to make a StatefulSet anew, to enlarge claims, to try an
+/// export.
+async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan, export: bool) -> Outcome {
     let anew = plan.stateful_set().is_some_and(|set| matches!(set.change, Change::Recreated(_)));
     let mut needs = Vec::new();
     if anew {
@@ -104,11 +113,20 @@ async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan) -> Outc
     if !plan.grow.is_empty() {
         needs.push(Need::new("patch", "", "persistentvolumeclaims"));
     }
-    if needs.is_empty() {
-        Ok(())
-    } else {
-        told(settings, missing_rights(cluster, settings.namespace.as_str(), &needs).await?)
+    let of_plan = needs.len();
+    if export {
+        needs.extend(Export::needs());
     }
+    if needs.is_empty() {
+        return Ok(());
+    }
+    let told = told(settings, missing_rights(cluster, settings.namespace.as_str(), &needs).await?);
+    told.map_err(|failure| match of_plan < needs.len() {
+        true => {
+            failure.hint("fewer rights do without the trial of the NFS export: the same command with --no-preflight")
+        }
+        false => failure,
+    })
 }
 
 fn told(settings: &Settings, problems: Vec<Problem>) -> Outcome {

@@ -31,6 +31,10 @@ pub fn differs(prepared: &Prepared) -> bool {
 fn view(prepared: &Prepared) -> DiffView {
     let Prepared { names, plan, new_secret, settings, notes, .. } = prepared;
     let Plan { objects, grow, stays, primary, replicas } = plan;
+    let retake = plan.retakes().map(|one| {
+        let (volume, claim) = (&one.volume, &one.claim);
+        format!("take PersistentVolume {volume} back from claim {claim}, which is gone, after asking")
+    });
     let diff = |one: &Planned| ObjectDiff::new(&one.object, &one.change, one.live.as_ref(), &one.result);
     let secret = new_secret.iter().filter_map(|secret| ObjectDiff::new(secret, &Change::Created, None, &secret.body));
     let mut objects: Vec<ObjectDiff> = objects.iter().filter_map(diff).chain(secret).collect();
@@ -45,7 +49,7 @@ fn view(prepared: &Prepared) -> DiffView {
         objects.iter_mut().filter(config).for_each(|object| object.effect = Effect::Rolling);
     }
     let start = plan.is_stopped().then_some(*replicas);
-    let steps = steps(&objects, &enlarge.collect::<Vec<_>>(), &rolling, primary, start);
+    let steps = steps(&objects, &retake.chain(enlarge).collect::<Vec<_>>(), &rolling, primary, start);
     DiffView {
         api_version: "pgset/v1",
         kind: "Diff",

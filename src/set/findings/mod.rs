@@ -9,6 +9,7 @@ pub mod connection;
 mod containers;
 mod control;
 mod data;
+pub(super) mod export;
 mod fix;
 mod fold;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A volume that cannot be mounted: an event on the pod, in the words of the kubelet and of `mount`.
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::inquiry::{MOUNTING, is_mounting};
 use super::super::observation::{Observation, PodReading};
@@ -21,11 +21,13 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         asked.seen.events_of("Pod", name).filter(|e| e.reason.as_deref().is_some_and(|r| failures.contains(&r)));
     let event = newest.last().filter(|_| !pod.is_running())?;
     let message = event.message.as_deref()?;
-    // The kubelet asked before the Node authorizer knew the pod (it asks again), or a reference is missing (told there).
-    if message.contains("no relationship found") || message.contains("secret \"") || message.contains("configmap \"") {
+    // The kubelet asked before the Node authorizer knew the pod, or before it knew of the claim's volume (it asks again, and
+    // a claim that stays unbound is told as such), or a reference is missing (told there).
+    let elsewhere = ["no relationship found", "PVC is not bound", "secret \"", "configmap \""];
+    if elsewhere.iter().any(|words| message.contains(words)) {
         return None;
     }
-    let finding = told(pod, name, message);
+    let finding = told(asked, pod, name, message);
     Some(finding.evidence(trimmed(message)).blocking_from(began(event).max(asked.since), GRACE))
 }
 
@@ -40,7 +42,7 @@ fn trimmed(message: &str) -> String {
     }
 }
 
-fn told(pod: &Pod, name: &str, message: &str) -> Finding {
+fn told(asked: &Asked<'_>, pod: &Pod, name: &str, message: &str) -> Finding {
     let about = |code, summary: String| Finding::new(code, Severity::Blocking, "Pod", name, summary);
     if message.contains("hostPath type check failed") {
         let path =
@@ -50,7 +52,10 @@ fn told(pod: &Pod, name: &str, message: &str) -> Finding {
     }
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("NODE");
     match nfs_source(message) {
-        Some((server, path)) => nfs(name, node, server, path, message),
+        Some((server, path)) => {
+            let line = exports_line(path, &asked.seen.nodes);
+            nfs(name, node, (server, path), &line, message)
+        }
         None => about("PGS-MOUNT-FAILED", "the volume cannot be mounted".to_owned())
             .fix("mend what the message names; the kubelet tries again by itself"),
     }
@@ -65,7 +70,37 @@ fn nfs_source(message: &str) -> Option<(&str, &str)> {
     source.split_once(":/").map(|(server, _)| (server, &source[server.len() + 1..]))
 }
 
-fn nfs(name: &str, node: &str, server: &str, path: &str, message: &str) -> Finding {
+/// More addresses than this make no line that anybody would type.
+const FEW: usize = 8;
+
+/// The line of `/etc/exports` that lets these nodes in; where they are not known, or many, with a word in their place.
+pub(super) fn exports_line(path: &str, nodes: &[Node]) -> String {
+    let addresses: Vec<&str> = nodes.iter().filter_map(address).collect();
+    let nodes = match addresses.len() {
+        1..=FEW => addresses,
+        _ => vec!["NODES"],
+    };
+    let clients: Vec<String> = nodes.iter().map(|node| format!("{node}(rw,sync,no_subtree_check)")).collect();
+    format!("{path} {}", clients.join(" "))
+}
+
+/// The address a node has on the cluster's own network.
+fn address(node: &Node) -> Option<&str> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    addresses.iter().find(|address| address.type_ == "InternalIP").map(|address| address.address.as_str())
+}
+
+/// A server that nobody answers at.
+pub(super) fn unreachable(kind: &str, name: &str, node: &str, server: &str) -> Finding {
+    let summary = format!("node {node} does not reach NFS server {server} on port 2049");
+    Finding::new("PGS-NFS-UNREACHABLE", Severity::Blocking, kind, name, summary)
+        .fix(format!("does an NFS server run there? on {server}: systemctl status nfs-server"))
+        .fix(format!(
+            "or give the right one: pgset up --nfs-server … (it is {server} now); look at firewalls on the way"
+        ))
+}
+
+fn nfs(name: &str, node: &str, (server, path): (&str, &str), line: &str, message: &str) -> Finding {
     let about = |code, summary: String| Finding::new(code, Severity::Blocking, "Pod", name, summary);
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     if says(&["helper program", "unknown filesystem type 'nfs", "No such device"]) {
@@ -74,12 +109,11 @@ fn nfs(name: &str, node: &str, server: &str, path: &str, message: &str) -> Findi
             .fix("the kubelet tries again by itself")
     } else if says(&["reason given by server: No such file", "No such file or directory"]) {
         about("PGS-NFS-PATH-MISSING", format!("NFS server {server} does not export {path}"))
-            .fix(format!("on {server}: mkdir -p {path}, and a line for it in /etc/exports, then: exportfs -ra"))
+            .fix(format!("on {server}: mkdir -p {path}; in /etc/exports: {line}; then: exportfs -ra"))
             .fix(format!("or give the path it has (showmount -e {server}): pgset up --nfs-path …"))
     } else if says(&["access denied", "Operation not permitted", "Permission denied"]) {
-        about("PGS-NFS-DENIED", format!("NFS server {server} does not let node {node} mount {path}")).fix(format!(
-            "on {server}, let the node's address in: a line for {path} in /etc/exports, then: exportfs -ra"
-        ))
+        about("PGS-NFS-DENIED", format!("NFS server {server} does not let node {node} mount {path}"))
+            .fix(format!("on {server}, let all nodes in; in /etc/exports: {line}; then: exportfs -ra"))
     } else if says(&["Stale file handle"]) {
         about(
             "PGS-NFS-STALE",
@@ -87,12 +121,7 @@ fn nfs(name: &str, node: &str, server: &str, path: &str, message: &str) -> Findi
         )
         .fix(format!("on {server}: is the file system behind {path} mounted? then: exportfs -ra"))
     } else if says(&["No route to host", "Connection refused", "timed out", "Network is unreachable"]) {
-        let name_of_port = "port 2049";
-        about("PGS-NFS-UNREACHABLE", format!("node {node} does not reach NFS server {server} on {name_of_port}"))
-            .fix(format!("does an NFS server run there? on {server}: systemctl status nfs-server"))
-            .fix(format!(
-                "or give the right one: pgset up --nfs-server … (it is {server} now); look at firewalls on the way"
-            ))
+        unreachable("Pod", name, node, server)
     } else if says(&["Protocol not supported", "is not supported"]) {
         about("PGS-NFS-VERSION", format!("NFS server {server} does not speak NFS 4.1"))
             .fix("enable version 4.1 on the server, or put what it speaks into the volume's mountOptions")
@@ -162,7 +191,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         depth: Depth::Set,
         title: "the NFS server is not reached",
         meaning: "The node does not get an answer from the NFS server.",
-        known_by: "A FailedMount event with the words of mount.nfs: no route, refused, timed out, or unknown name.",
+        known_by: "A FailedMount event with the words of mount.nfs: no route, refused, timed out, or unknown name; before that, a pod of the preflight that asked port 2049.",
         fix: "Start the server, open port 2049 on the way, or give the right address with --nfs-server.",
         doubt: "A server that restarts is back soon; the kubelet tries again by itself.",
     },
@@ -291,6 +320,31 @@ mod tests {
             assert!(!found.ends_wait(noon() + GRACE - SignedDuration::from_millis(1)), "{output}");
             assert!(found.ends_wait(noon() + GRACE), "{output}");
             assert!(found.evidence[0].contains(output), "{:?}", found.evidence);
+        }
+    }
+
+    #[test]
+    fn what_the_kubelet_asked_too_early_is_no_finding() {
+        for message in [
+            "failed to sync: no relationship found between node 'x' and this object",
+            "Unable to attach or mount volumes: error processing PVC shop/pgdata-pgset-2: PVC is not bound",
+        ] {
+            assert!(found(message).is_empty(), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_exports_line_names_the_nodes_where_they_are_few() {
+        let node = |address: &str| -> Node {
+            let addresses = json!([{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": address}]);
+            serde_json::from_value(json!({"metadata": {}, "status": {"addresses": addresses}})).unwrap()
+        };
+        let two = [node("10.0.0.11"), node("10.0.0.12")];
+        let line = "/pg 10.0.0.11(rw,sync,no_subtree_check) 10.0.0.12(rw,sync,no_subtree_check)";
+        assert_eq!(exports_line("/pg", &two), line);
+        let many: Vec<Node> = (0..=FEW).map(|number| node(&format!("10.0.0.{number}"))).collect();
+        for nodes in [&many[..], &[]] {
+            assert_eq!(exports_line("/pg", nodes), "/pg NODES(rw,sync,no_subtree_check)");
         }
     }
 

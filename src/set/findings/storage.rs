@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim};
+use serde_json::json;
 
 use super::super::observation::PodReading;
+use super::super::plan::foreign_owner;
 use super::{Asked, Depth, Entry, Finding, Severity, began, quoted_after};
 use crate::settings::Quantity;
 
@@ -227,9 +229,18 @@ fn unbound(asked: &Asked<'_>, claim: &PersistentVolumeClaim, name: &str, message
         let summary = format!(
             "PersistentVolume {volume_name} is Released: it was bound to an earlier claim of the same name, and is not given to a new one by itself"
         );
-        return sure(about("PGS-VOLUME-RELEASED", summary).fix(format!(
-            "its data is kept; let the new claim have it: kubectl patch pv {volume_name} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/spec/claimRef/uid\"}},{{\"op\":\"remove\",\"path\":\"/spec/claimRef/resourceVersion\"}}]'"
-        )));
+        let finding = about("PGS-VOLUME-RELEASED", summary);
+        let patch = format!(
+            "kubectl patch pv {volume_name} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/spec/claimRef/uid\"}},{{\"op\":\"remove\",\"path\":\"/spec/claimRef/resourceVersion\"}}]'"
+        );
+        // A class's volume is nothing that `up` brings.
+        let is_ours = foreign_owner(&asked.seen.name, &json!(volume)).is_none();
+        return sure(if is_ours {
+            let again = "its data is kept; take it back, which asks first: pgset up";
+            finding.fix(again).fix(format!("or by hand: {patch}"))
+        } else {
+            finding.fix(format!("its data is kept; let the new claim have it: {patch}"))
+        });
     }
     let lacks = |volume: &&PersistentVolume| wanted.lacks(volume);
     let nearest = ours.or_else(|| volumes.iter().min_by_key(|volume| lacks(volume).len()));
@@ -394,7 +405,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         title: "the volume was bound to an earlier claim",
         meaning: "A PersistentVolume of the set is kept for a claim of the same name that was deleted; Kubernetes never gives it to a new one by itself.",
         known_by: "The volume's claimRef has another uid than the claim.",
-        fix: "Take that uid away with the patch that the finding gives; the data is kept.",
+        fix: "pgset up takes it back, after asking, where it is the set's own; else take that uid away with the patch that the finding gives. The data is kept.",
         doubt: "None known.",
     },
     Entry {
@@ -542,6 +553,12 @@ mod tests {
             found.fix[0].contains("kubectl patch pv pv1 --type=json") && found.fix[0].contains("/spec/claimRef/uid")
         );
         ends_after(&found, BINDING_GRACE);
+        let mut ours =
+            volume("pv1", "1Gi", "ReadWriteMany", json!({"namespace": "default", "name": "data", "uid": "old"}));
+        ours["metadata"]["labels"] =
+            json!({"app.kubernetes.io/managed-by": "pgset", "app.kubernetes.io/instance": "pgset"});
+        let found = among(json!([ours]));
+        assert!(found.fix[0].ends_with("pgset up") && found.fix[1].contains("kubectl patch pv pv1"), "{:?}", found.fix);
         // One that seems to fit is one that the volume controller has not seen yet.
         let reserved = json!({"namespace": "default", "name": "data"});
         let fits = among(json!([volume("pv1", "1Gi", "ReadWriteMany", reserved)]));

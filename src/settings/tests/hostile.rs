@@ -269,7 +269,7 @@ fn flags_and_table_say_the_same() {
         let known = |long: &str| {
             Setting::ALL.iter().any(|setting| setting.names().flag.is_some_and(|flag| flag[2..] == *long))
                 || ["help", "file", "output", "kubeconfig", "yes", "quiet", "verbose", "color"].contains(&long)
-                || ["as", "as-group", "as-is", "eject", "dry-run", "unstick"].contains(&long)
+                || ["as", "as-group", "as-is", "eject", "dry-run", "no-preflight", "unstick"].contains(&long)
         };
         for long in arguments.iter().filter_map(|argument| argument.get_long()) {
             assert!(known(long), "{name} --{long} is not in the table");
