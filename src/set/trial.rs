@@ -156,7 +156,7 @@ impl Report {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let owned = |key: &str| value(key).map(|text| findings::clean(text)).filter(|text| !text.is_empty());
+        let owned = |key: &str| value(key).map(findings::clean).filter(|text| !text.is_empty());
         let steps = ["make", "write", "remove"];
         let failure = steps.iter().find_map(|step| Some(((*step).to_owned(), owned(step)?)));
         if failure.is_none() && value("done") != Some("yes") {

@@ -220,6 +220,23 @@ fn a_node_without_an_nfs_client() {
     hopeless(&space, &up, "PGS-NFS-HELPER-MISSING", &words);
     nothing_is_left(&space);
 
+    // The rights it takes are on the list, and how to do without.
+    let user = format!("system:serviceaccount:{}:default", space.name);
+    let subject = format!("--serviceaccount={}:default", space.name);
+    space.kubectl(&["create", "rolebinding", "admin", "--clusterrole=admin", &subject]);
+    let rules = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\nrules:\n\
+         - {{apiGroups: [''], resources: [persistentvolumes], verbs: [get, list, create, patch]}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
+         subjects: [{{kind: ServiceAccount, namespace: {name}, name: default}}]\n",
+        name = space.name
+    );
+    let _role = ClusterObject::new("clusterrole", &space.name, &rules);
+    let refused = space.pgset(&[&["up", "--as", &user], &up[..]].concat());
+    kubectl(&["delete", "clusterrolebinding", &space.name]);
+    refused.expect(1).says(&["one thing keeps pgset", "delete persistentvolumes cluster-wide", "--no-preflight"]);
+
     // Without it the members' own pods tell.
     let up = [&up[..], &["--no-preflight"]].concat();
     let words = ["Pod pgset-0", "cannot mount NFS", "apt-get install nfs-common"];

@@ -82,12 +82,16 @@ impl Export {
                 app.ui.warn(&format!("{failure}: remove it, or let the next up do it"));
             }
         };
-        let next = app.cleaning_up(self.follow(app, &trials, timeout), clean_up).await?;
+        // Boxed: looks are large.
+        let work = Box::pin(self.follow(app, &trials, timeout));
+        let next = app.cleaning_up(work, Box::pin(clean_up)).await?;
         match next {
             Next::Passed(warnings) => {
                 let took = u64::try_from(Timestamp::now().duration_since(began).as_millis()).unwrap_or(0);
                 app.ui.say(&format!("NFS export {export} can be mounted and written to ({})", lapse(took)));
-                warnings.iter().for_each(|line| app.ui.warn(line));
+                for line in &warnings {
+                    app.ui.warn(line);
+                }
                 Ok(())
             }
             Next::Failed(finding) => Err(failed(app, names, output, &finding)?),

@@ -113,7 +113,6 @@ async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan, export:
     if !plan.grow.is_empty() {
         needs.push(Need::new("patch", "", "persistentvolumeclaims"));
     }
-    let of_plan = needs.len();
     if export {
         needs.extend(Export::needs());
     }
@@ -121,11 +120,12 @@ async fn check_plan(cluster: &Cluster, settings: &Settings, plan: &Plan, export:
         return Ok(());
     }
     let told = told(settings, missing_rights(cluster, settings.namespace.as_str(), &needs).await?);
-    told.map_err(|failure| match of_plan < needs.len() {
-        true => {
+    told.map_err(|failure| {
+        if export {
             failure.hint("fewer rights do without the trial of the NFS export: the same command with --no-preflight")
+        } else {
+            failure
         }
-        false => failure,
     })
 }
 
