@@ -4,6 +4,7 @@
 
 mod commands;
 mod fake;
+mod live;
 
 use http::{Request, Response};
 use kube::Client;
