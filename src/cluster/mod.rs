@@ -39,6 +39,6 @@ pub use member::Members;
 pub use names::{members_of, namespaces, sets_in};
 pub use preflight::{Need, Problem, missing_rights, preflight};
 pub use secret::SetSecret;
-pub use storage::{Classes, claims_of, grow_claim};
+pub use storage::{Classes, ClassesOnce, claims_of, grow_claim};
 pub use tunnel::{Tunnel, TunnelAhead, tunnel};
 pub use watch::Watch;

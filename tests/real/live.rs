@@ -352,7 +352,7 @@ fn the_api_server_may_go_and_come_back_under_a_port_and_a_log() {
     let space = Namespace::alone("outage");
     space.pgset(&["up"]).expect(0);
     let mut logs =
-        Going::start(&mut space.command(&["logs", "-f", "-o", "json", "--grep", "mark |starting PostgreSQL"]));
+        Going::start(&mut space.command(&["logs", "-f", "-o", "json", "--grep", "LOG:  mark |starting PostgreSQL"]));
     logs.says("starting PostgreSQL", 2);
     let mut forward = Going::start(&mut space.command(&["port-forward", "0", "--show-password", "--wait", "90s"]));
     forward.says("listening on", 1);
@@ -363,7 +363,7 @@ fn the_api_server_may_go_and_come_back_under_a_port_and_a_log() {
     for member in ["pgset-0", "pgset-1"] {
         leave_in(&space, member, "n=100; while [ $n -lt 125 ]; do mark $n.; n=$((n + 1)); sleep 1; done");
     }
-    logs.says("mark 102.", 2);
+    logs.says("LOG:  mark 102.", 2);
     cluster(&["stop-apiserver"]);
     let back = Started("kube-apiserver");
     for going in [&logs, &forward] {
@@ -376,7 +376,7 @@ fn the_api_server_may_go_and_come_back_under_a_port_and_a_log() {
     for going in [&logs, &forward] {
         going.says("the API server answers again", 1);
     }
-    logs.says("mark 124.", 2);
+    logs.says("LOG:  mark 124.", 2);
     for n in 100..125 {
         let told = logs.stdout().matches(&format!("mark {n}.")).count();
         assert_eq!(told, 2, "mark {n}, of both members once:\n{}", logs.stdout());
