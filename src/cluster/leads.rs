@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::watch::{Pace, failure};
+use super::watch::{failure, watching};
 use super::{ApiFailure, Cluster};
 use crate::set::Observation;
 
@@ -26,6 +25,8 @@ struct Known {
     /// `None` until they have been listed once.
     members: Option<Vec<String>>,
     refused: Option<Arc<ApiFailure>>,
+    /// Why nothing new is known since they have been listed.
+    trouble: Option<String>,
 }
 
 impl Leads {
@@ -38,8 +39,7 @@ impl Leads {
         let service = service.to_owned();
         let (tell, known) = watch::channel(Known::default());
         let watching = tokio::spawn(async move {
-            let stream = watcher(slices, config).backoff(Pace::default());
-            let mut stream = std::pin::pin!(stream);
+            let mut stream = std::pin::pin!(watching(slices, config));
             let mut slices = BTreeMap::new();
             let mut incoming = BTreeMap::new();
             while let Some(event) = stream.next().await {
@@ -61,11 +61,11 @@ impl Leads {
                     }
                     Err(error) => {
                         // What was known last still holds while the API server is away; before that, somebody waits.
-                        let unknown = tell.borrow().members.is_none();
-                        if let Some(failure) =
-                            failure(error, &what).filter(|failure| unknown || !failure.is_transient())
-                        {
-                            tell.send_modify(|known| known.refused = Some(Arc::new(failure)));
+                        if let Some(failure) = failure(error, &what) {
+                            tell.send_modify(|known| match known.members {
+                                None => known.refused = Some(Arc::new(failure)),
+                                Some(_) => known.trouble = Some(failure.message),
+                            });
                         }
                         continue;
                     }
@@ -74,7 +74,7 @@ impl Leads {
                     Observation { endpoint_slices: slices.values().cloned().collect(), ..Observation::default() };
                 let members: Vec<String> = seen.endpoints(&service).into_iter().map(str::to_owned).collect();
                 tell.send_if_modified(|known| {
-                    let changed = known.members.as_ref() != Some(&members);
+                    let changed = known.members.as_ref() != Some(&members) || known.trouble.is_some();
                     *known = Known { members: Some(members), ..Known::default() };
                     changed
                 });
@@ -91,7 +91,7 @@ impl Leads {
         let mut known = self.known.clone();
         let known = known.wait_for(|known| known.members.is_some() || known.refused.is_some()).await;
         let ended = || ApiFailure::interrupted("failed to watch the Service's endpoints");
-        let Known { members, refused } = known.map_err(|_| ended())?.clone();
+        let Known { members, refused, trouble: _ } = known.map_err(|_| ended())?.clone();
         members.ok_or_else(|| refused.map_or_else(ended, |failure| ApiFailure::clone(&failure)))
     }
 
@@ -99,6 +99,17 @@ impl Leads {
     #[must_use]
     pub fn now(&self) -> Vec<String> {
         self.known.borrow().members.clone().unwrap_or_default()
+    }
+
+    /// Waits until it is otherwise than `before` whether anything new is seen, and says why nothing is; `None` when it is.
+    pub async fn trouble_other_than(&self, before: bool) -> Option<String> {
+        let mut known = self.known.clone();
+        let other = known.wait_for(|known| known.trouble.is_some() != before).await;
+        match other.map(|known| known.trouble.clone()).ok() {
+            Some(trouble) => trouble,
+            // The watch ends only with the command.
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits for the next change after `seen`, and says who it leads to then.

@@ -6,13 +6,12 @@ use futures::{AsyncBufRead, AsyncBufReadExt, StreamExt};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::watch::{Pace, failure};
+use super::watch::{failure, watching};
 use super::{ApiFailure, Cluster};
 use crate::set::observation::{CONTAINER, PodReading};
 
@@ -39,11 +38,35 @@ impl Life {
         Self { member: pod.name_any(), pod: pod.uid().unwrap_or_default(), restarts: pod.restarts(), begun, running }
     }
 
+    /// What has become of it, where these are the lives now.
+    #[must_use]
+    pub fn fate(&self, now: &[Self]) -> Fate {
+        let there = now.iter().find(|life| (&life.member, &life.pod) == (&self.member, &self.pod));
+        match there {
+            Some(life) if life.restarts == self.restarts && life.running => Fate::Runs,
+            Some(life) if life.restarts == self.restarts => Fate::Ended,
+            Some(life) if life.restarts == self.restarts + 1 => Fate::Followed,
+            Some(_) | None => Fate::Gone,
+        }
+    }
+
     /// The same life, however far it has come.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         (&self.member, &self.pod, self.restarts) == (&other.member, &other.pod, other.restarts)
     }
+}
+
+/// What has become of a life, and so where the rest of its log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Runs,
+    /// Nothing comes any more, but its log is there.
+    Ended,
+    /// Another container of the same pod has taken its place: its log is the one before.
+    Followed,
+    /// So is its log.
+    Gone,
 }
 
 /// Which part of a log to read.
@@ -59,7 +82,10 @@ pub struct Part {
 }
 
 /// A log being read, line by line.
-pub struct Log(Box<dyn AsyncBufRead + Send + Unpin>);
+pub struct Log {
+    stream: Box<dyn AsyncBufRead + Send + Unpin>,
+    broken: bool,
+}
 
 impl Log {
     /// Opens a member's log; every line begins with its time.
@@ -80,16 +106,26 @@ impl Log {
         };
         let what = || format!("failed to read the log of Pod {member} in namespace {namespace}");
         let log = pods.log_stream(member, &params).await.map_err(|error| ApiFailure::new(what(), &error))?;
-        Ok(Self(Box::new(Box::pin(log))))
+        Ok(Self { stream: Box::new(Box::pin(log)), broken: false })
     }
 
-    /// The next line; `None` at the log's end, or where the connection breaks.
+    /// The next line; `None` at the log's end, or where the connection breaks. A line that was cut off by that is not told.
     pub async fn line(&mut self) -> Option<String> {
         let mut bytes = Vec::new();
-        match self.0.read_until(b'\n', &mut bytes).await {
-            Ok(1..) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            _ => None,
+        match self.stream.read_until(b'\n', &mut bytes).await {
+            Ok(0) => None,
+            Ok(_) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => {
+                self.broken = true;
+                None
+            }
         }
+    }
+
+    /// Whether the connection broke before the log's end.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 }
 
@@ -124,11 +160,9 @@ impl Lives {
         let config = watcher::Config::default().labels(&format!("app={set}"));
         let (tell, changes) = mpsc::channel(16);
         let watching = tokio::spawn(async move {
-            let stream = watcher(pods, config).backoff(Pace::default());
-            let mut stream = std::pin::pin!(stream);
+            let mut stream = std::pin::pin!(watching(pods, config));
             let mut known = BTreeMap::new();
             let mut incoming = BTreeMap::new();
-            let mut listed = false;
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(watcher::Event::Init) => {
@@ -139,20 +173,15 @@ impl Lives {
                         incoming.insert(pod.name_any(), Life::of(&pod));
                         continue;
                     }
-                    Ok(watcher::Event::InitDone) => {
-                        listed = true;
-                        known = std::mem::take(&mut incoming);
-                    }
+                    Ok(watcher::Event::InitDone) => known = std::mem::take(&mut incoming),
                     Ok(watcher::Event::Apply(pod)) => {
                         known.insert(pod.name_any(), Life::of(&pod));
                     }
                     Ok(watcher::Event::Delete(pod)) => {
                         known.remove(&pod.name_any());
                     }
-                    // What is known still holds while the API server is away; before that, somebody waits.
                     Err(error) => {
-                        if let Some(failure) =
-                            failure(error, &what).filter(|failure| !listed || !failure.is_transient())
+                        if let Some(failure) = failure(error, &what)
                             && tell.send(Err(failure)).await.is_err()
                         {
                             return;
@@ -168,10 +197,11 @@ impl Lives {
         Self { changes, watching }
     }
 
-    /// Waits for the next change.
+    /// Waits for the next change. What is known still holds after an error, and the watch goes on: it is told again how
+    /// things are once the API server answers again.
     ///
     /// # Errors
-    /// The API server refuses to be watched, or did not answer the first time.
+    /// The API server refuses to be watched, or does not answer.
     pub async fn changed(&mut self) -> Result<Vec<Life>, ApiFailure> {
         match self.changes.recv().await {
             Some(change) => change,
@@ -184,5 +214,29 @@ impl Lives {
 impl Drop for Lives {
     fn drop(&mut self) {
         self.watching.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(pod: &str, restarts: i32, running: bool) -> Life {
+        Life { member: "pgset-0".to_owned(), pod: pod.to_owned(), restarts, begun: true, running }
+    }
+
+    #[test]
+    fn the_rest_of_a_log_is_where_its_container_has_left_it() {
+        let one = life("a", 1, true);
+        for (now, fate) in [
+            (vec![life("a", 1, true)], Fate::Runs),
+            (vec![life("a", 1, false)], Fate::Ended),
+            (vec![life("a", 2, false)], Fate::Followed),
+            (vec![life("a", 3, true)], Fate::Gone),
+            (vec![life("b", 1, true)], Fate::Gone),
+            (vec![], Fate::Gone),
+        ] {
+            assert_eq!(one.fate(&now), fate, "{now:?}");
+        }
     }
 }

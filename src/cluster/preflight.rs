@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
 
-use super::{ApiFailure, Classes, Cluster};
+use super::{ApiFailure, ClassesOnce, Cluster};
 use crate::settings::{Settings, Storage};
 
 /// One right a command needs.
@@ -59,18 +59,23 @@ const OLDEST: (u32, u32) = (1, 22);
 ///
 /// # Errors
 /// The API server does not answer, or does not accept the credentials: nothing else can be known then.
-pub async fn preflight(cluster: &Cluster, settings: &Settings, needs: &[Need]) -> Result<Vec<Problem>, ApiFailure> {
+pub async fn preflight(
+    cluster: &Cluster,
+    classes: &ClassesOnce<'_>,
+    settings: &Settings,
+    needs: &[Need],
+) -> Result<Vec<Problem>, ApiFailure> {
     let namespace = settings.namespace.as_str();
-    let (version, exists, classes, rights) = futures::join!(
+    let (version, exists, class, rights) = futures::join!(
         version(cluster),
         namespace_exists(cluster, namespace),
-        class(cluster, &settings.storage),
+        class(classes, &settings.storage),
         missing_rights(cluster, namespace, needs),
     );
     let mut problems = Vec::new();
     problems.extend(version?);
     problems.extend(exists?);
-    problems.extend(classes?);
+    problems.extend(class?);
     problems.extend(rights?);
     Ok(problems)
 }
@@ -108,10 +113,10 @@ async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<Option<Proble
     }
 }
 
-async fn class(cluster: &Cluster, storage: &Storage) -> Result<Option<Problem>, ApiFailure> {
+async fn class(classes: &ClassesOnce<'_>, storage: &Storage) -> Result<Option<Problem>, ApiFailure> {
     let Storage::Class { class } = storage else { return Ok(None) };
     // Where that is unknown and a class is missing, the claim's events will say so.
-    let Some(classes) = Classes::list(cluster).await? else { return Ok(None) };
+    let Some(classes) = classes.get().await? else { return Ok(None) };
     let known = classes.names();
     let listed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Ok(match class {

@@ -5,6 +5,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
 use kube::api::{ListParams, Patch};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use super::member::manager;
 use super::{ApiFailure, Cluster};
@@ -17,7 +18,7 @@ impl Classes {
     ///
     /// # Errors
     /// The API server does not answer.
-    pub async fn list(cluster: &Cluster) -> Result<Option<Self>, ApiFailure> {
+    async fn list(cluster: &Cluster) -> Result<Option<Self>, ApiFailure> {
         let classes: Api<StorageClass> = Api::all(cluster.client.clone());
         let listed = classes.list(&ListParams::default()).await;
         match listed.map_err(|error| ApiFailure::new("failed to list StorageClasses", &error)) {
@@ -48,6 +49,27 @@ impl Classes {
     pub fn allows_expansion(&self, name: &str) -> bool {
         let class = self.0.iter().find(|class| class.metadata.name.as_deref() == Some(name));
         class.and_then(|class| class.allow_volume_expansion).unwrap_or(false)
+    }
+}
+
+/// The StorageClasses, listed once, when somebody first asks for them.
+pub struct ClassesOnce<'a> {
+    cluster: &'a Cluster,
+    listed: OnceCell<Option<Classes>>,
+}
+
+impl<'a> ClassesOnce<'a> {
+    #[must_use]
+    pub fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, listed: OnceCell::new() }
+    }
+
+    /// As of [`Classes::list`].
+    ///
+    /// # Errors
+    /// The API server does not answer; who asks next tries again.
+    pub async fn get(&self) -> Result<Option<&Classes>, ApiFailure> {
+        self.listed.get_or_try_init(|| Classes::list(self.cluster)).await.map(Option::as_ref)
     }
 }
 

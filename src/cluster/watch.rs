@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -189,9 +189,7 @@ impl Follow<'_> {
         let seen = Arc::clone(self.seen);
         self.tasks.spawn(async move {
             // managedFields are half of an object's size and nobody here reads them.
-            let stream = watcher(api, config)
-                .backoff(Pace::default())
-                .modify(|object: &mut K| object.managed_fields_mut().clear());
+            let stream = watching(api, config).modify(|object: &mut K| object.managed_fields_mut().clear());
             let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 let mut stores = seen.stores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +205,10 @@ impl<K: Resource> Store<K> {
     fn take(&mut self, event: watcher::Result<watcher::Event<K>>, wanted: &impl Fn(&K) -> bool, what: &str) {
         match event {
             Ok(event) => {
-                self.failure = None;
+                // A list that begins has not been answered yet.
+                if !matches!(event, watcher::Event::Init) {
+                    self.failure = None;
+                }
                 match event {
                     watcher::Event::Init => self.incoming.clear(),
                     watcher::Event::InitApply(object) if wanted(&object) => {
@@ -229,6 +230,31 @@ impl<K: Resource> Store<K> {
             Err(error) => self.failure = failure(error, what),
         }
     }
+}
+
+/// Watches a kind, and lists it anew after every failure: a watch that is taken up again says nothing until something
+/// changes, so nobody would learn that the API server answers again. Endless, and never faster than [`Pace`].
+pub(super) fn watching<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let anew = move || watcher(api.clone(), config.clone()).backoff(Pace::default()).boxed();
+    let first = anew();
+    stream::unfold((first, false), move |(mut events, mut listed)| {
+        let anew = anew.clone();
+        async move {
+            let event = events.next().await?;
+            match &event {
+                Ok(watcher::Event::InitDone) => listed = true,
+                Err(_) if listed => (events, listed) = (anew(), false),
+                Ok(_) | Err(_) => {}
+            }
+            Some((event, (events, listed)))
+        }
+    })
 }
 
 /// The failure to remember; `None` for what the watcher mends by itself (an expired resource version).
@@ -273,9 +299,58 @@ impl Backoff for Pace {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
     use serde_json::json;
+    use tower_test::mock;
 
     use super::*;
+
+    #[tokio::test]
+    async fn after_a_failure_the_kind_is_listed_anew_though_nothing_has_changed() {
+        let (service, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+        let client = kube::Client::new(service, "default");
+        let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+        let asked = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            // Listed, the watch of it breaks off, and nobody answers the first list after that.
+            for answer in [Some("list"), None, None, Some("list")] {
+                let (request, send) = server.next_request().await.unwrap();
+                asked.push(request.uri().query().is_some_and(|query| query.contains("watch=true")));
+                match answer {
+                    Some(_) => {
+                        let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"}, "items": []});
+                        send.send_response(Response::new(Body::from(serde_json::to_vec(&list).unwrap())));
+                    }
+                    None => send.send_error("connection refused"),
+                }
+            }
+            asked
+        });
+        let mut events = std::pin::pin!(watching(maps, watcher::Config::default()));
+        let mut told = Vec::new();
+        while told.iter().filter(|word| **word == "listed").count() < 2 {
+            told.push(match events.next().await.unwrap() {
+                Ok(watcher::Event::Init) => continue,
+                Ok(watcher::Event::InitDone) => "listed",
+                Ok(_) => "changed",
+                Err(_) => "failed",
+            });
+        }
+        assert_eq!(told, ["listed", "failed", "failed", "listed"]);
+        assert_eq!(asked.await.unwrap(), [false, true, false, false]);
+    }
+
+    #[test]
+    fn a_list_that_only_begins_is_no_answer() {
+        let mut store = Store::<ConfigMap>::default();
+        store.take(Err(watcher::Error::NoResourceVersion), &|_| true, "failed to watch");
+        store.take(Ok(watcher::Event::Init), &|_| true, "");
+        assert!(store.failure.is_some());
+        store.take(Ok(watcher::Event::InitDone), &|_| true, "");
+        assert!(store.failure.is_none());
+    }
 
     #[test]
     fn events_of_other_sets_are_left_out() {

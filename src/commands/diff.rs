@@ -11,7 +11,7 @@ use crate::error::Outcome;
 /// # Errors
 /// Something differs (exit code 5), or what would keep `up` from doing it.
 pub async fn run(app: &App, args: DiffArgs) -> Outcome {
-    let prepared = prepare(app, &args.settings, Preflight::Skip).await?;
+    let prepared = Box::pin(prepare(app, &args.settings, Preflight::Skip)).await?;
     if let Some(base) = &prepared.base {
         say_notes(app, base, &prepared.notes);
     }

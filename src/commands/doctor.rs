@@ -19,8 +19,8 @@ use super::learn::read_all_last_words;
 use super::{status, up};
 use crate::cli::{DoctorArgs, ResultFormat, SettingsFlags};
 use crate::cluster::{
-    ApiFailure, Applier, Cluster, Need, Problem, SetSecret, all_nodes, look, look_at_events, look_at_nodes,
-    look_inside, missing_rights, preflight, try_claim, try_pod,
+    ApiFailure, Applier, ClassesOnce, Cluster, Need, Problem, SetSecret, all_nodes, look, look_at_events,
+    look_at_nodes, look_inside, missing_rights, preflight, try_claim, try_pod,
 };
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Context, Manifests, Names, ObjectKind, render};
@@ -249,8 +249,9 @@ async fn without_set(app: &App, cluster: &Cluster, names: &Names) -> Outcome<Doc
     let settings = with.resolved.settings;
     let manifests = render(&settings, &Context::new(&settings), &templates)?;
     let needs = up::needs(&manifests);
+    let classes = ClassesOnce::new(cluster);
     let (found, nodes, refusals) = join!(
-        preflight(cluster, &settings, &needs),
+        preflight(cluster, &classes, &settings, &needs),
         all_nodes(cluster),
         admitted(cluster, names.namespace(), &manifests)
     );

@@ -184,6 +184,8 @@ impl Forwarder {
         let mut server = opened.map_err(|failure| {
             if failure.is_forbidden() {
                 Trouble::Refused(failure.to_string())
+            } else if failure.code.is_none() {
+                Trouble::NotNow(format!("the API server does not answer ({})", failure.message))
             } else {
                 Trouble::NotNow(failure.message)
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::app::App;
 use super::base::resolve;
 use crate::cli::SettingsFlags;
-use crate::cluster::{ApiFailure, Applier, Classes, Cluster, claims_of};
+use crate::cluster::{ApiFailure, Applier, ClassesOnce, Cluster, claims_of};
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Names, Object, ObjectKind};
 use crate::set::Observation;
@@ -21,6 +21,7 @@ use crate::settings::{Settings, Storage};
 pub async fn guard(
     app: &App,
     cluster: &Cluster,
+    classes: &ClassesOnce<'_>,
     names: &Names,
     settings: &Settings,
 ) -> Outcome<Vec<PersistentVolumeClaim>> {
@@ -30,7 +31,7 @@ pub async fn guard(
         claims => claims?,
     };
     let Some(home) = read(cluster, names, &claims).await? else { return Ok(claims) };
-    let default_class = default_class(cluster, &home, Some(settings)).await?;
+    let default_class = default_class(classes, &home, Some(settings)).await?;
     let mut flags = home.flags(Some(settings), default_class.as_deref());
     if flags.is_empty() || (home.differs_by_class_only(settings) && stateful_set_exists(cluster, names).await?) {
         return Ok(claims);
@@ -56,7 +57,7 @@ pub async fn way_back(app: &App, cluster: &Cluster, names: &Names, seen: &Observ
     let bare = bare.as_ref();
     let mut words = vec!["up".to_owned()];
     if let Some(home) = read(cluster, names, &seen.claims).await? {
-        let default_class = default_class(cluster, &home, bare).await?;
+        let default_class = default_class(&ClassesOnce::new(cluster), &home, bare).await?;
         words.extend(home.flags(bare, default_class.as_deref()));
         words.extend(home.size_flag(bare));
     }
@@ -82,13 +83,13 @@ async fn read(cluster: &Cluster, names: &Names, claims: &[PersistentVolumeClaim]
 
 /// The cluster's default class, where it decides anything.
 async fn default_class(
-    cluster: &Cluster,
+    classes: &ClassesOnce<'_>,
     home: &Home,
     settings: Option<&Settings>,
 ) -> Result<Option<String>, ApiFailure> {
     let unnamed = settings.is_none_or(|settings| settings.storage == Storage::Class { class: None });
     match &home.storage {
-        Some(Storage::Class { class: Some(class) }) if unnamed => Ok(match Classes::list(cluster).await? {
+        Some(Storage::Class { class: Some(class) }) if unnamed => Ok(match classes.get().await? {
             Some(classes) => classes.default().map(str::to_owned),
             // Who may not look is not told to change anything.
             None => Some(class.to_string()),

@@ -15,10 +15,10 @@ use tokio::time::sleep;
 use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{LogFormat, LogsArgs};
-use crate::cluster::{Cluster, Life, Lives, Log, Part, live_set, lives};
+use crate::cluster::{ApiFailure, Cluster, Fate, Life, Lives, Log, Part, live_set, lives};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
-use crate::report::Paint;
+use crate::report::{Paint, Ui};
 use crate::set::log::{Line, Merge, StreamId, harmless};
 
 /// How long a line of one member may come later than a later one of another.
@@ -174,6 +174,7 @@ impl Reader<'_> {
         }
         let mut begun: Vec<Life> = Vec::new();
         let mut part = self.part.clone();
+        let mut away = false;
         loop {
             for life in known.iter().filter(|life| life.begun && self.wants(life)) {
                 if !begun.iter().any(|known| known.is(life)) {
@@ -184,7 +185,16 @@ impl Reader<'_> {
             // Whoever comes later is read from its beginning.
             part = Part { follow: true, ..Part::default() };
             tokio::select! {
-                change = lives.changed() => known = change?,
+                change = lives.changed() => match change {
+                    Ok(changed) => {
+                        known = changed;
+                        if std::mem::take(&mut away) {
+                            self.app.ui.say("the API server answers again");
+                        }
+                    }
+                    Err(failure) if !std::mem::replace(&mut away, true) => self.app.ui.say(&waits_for(&failure)),
+                    Err(_) => {}
+                },
                 text = streams.next(show) => {
                     if let Some(text) = text && !self.app.ui.more_data(&text)? {
                         return Ok(());
@@ -193,6 +203,14 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// What a log that is followed waits for. A right that is gone may come back as well: who follows can be interrupted.
+fn waits_for(failure: &ApiFailure) -> String {
+    if failure.code.is_none() {
+        return format!("the API server does not answer ({}); waiting for it", failure.message);
+    }
+    format!("{failure}; trying again")
 }
 
 /// The logs that are being read, and their lines in order.
@@ -226,56 +244,19 @@ impl Streams {
     }
 
     /// Reads a log until its container ends, through broken connections.
-    fn follow(&mut self, reader: &Reader<'_>, life: Life, mut part: Part) {
+    fn follow(&mut self, reader: &Reader<'_>, life: Life, part: Part) {
         let (tell, lines) = mpsc::channel(AHEAD);
-        let (cluster, namespace) = (reader.cluster.clone(), reader.names.namespace().to_owned());
-        let (set, ui, member) = (reader.names.set().to_owned(), reader.app.ui.clone(), life.member.clone());
-        let follow = async move {
-            let now =
-                async || Some(lives(&cluster, &namespace, &set).await.ok()?.into_iter().find(|now| now.is(&life)));
-            let mut last = Timestamp::MIN;
-            let mut told = false;
-            loop {
-                match Log::open(&cluster, &namespace, &life.member, &part).await {
-                    Ok(mut log) => {
-                        // The API server opens the log of whatever container is there. Where it is still the same one
-                        // afterwards, it was the right one.
-                        if let Some(None) = now().await {
-                            return;
-                        }
-                        let from = last;
-                        while let Some(raw) = log.line().await {
-                            let line = Line::read(&life.member, &raw, last);
-                            // It cuts at whole seconds: what was told before comes again.
-                            if line.time > from {
-                                last = line.time.max(last);
-                                if tell.send(line).await.is_err() {
-                                    return;
-                                }
-                            }
-                        }
-                    }
-                    // The pod is gone, or its container: whoever comes next is another life.
-                    Err(failure) if failure.is_not_found() || failure.code == Some(400) => return,
-                    Err(failure) if !told => {
-                        told = true;
-                        ui.warn(&format!("{failure}: trying again"));
-                    }
-                    Err(_) => {}
-                }
-                // It ended with its container, or the connection broke and there is more to come.
-                loop {
-                    sleep(AGAIN).await;
-                    match now().await {
-                        Some(Some(now)) if now.running => break,
-                        Some(_) => return,
-                        None => {}
-                    }
-                }
-                part = Part { follow: true, since: (last > Timestamp::MIN).then_some(last), ..Part::default() };
-            }
+        let member = life.member.clone();
+        let one = One {
+            cluster: reader.cluster.clone(),
+            namespace: reader.names.namespace().to_owned(),
+            set: reader.names.set().to_owned(),
+            ui: reader.app.ui.clone(),
+            life,
+            tell,
+            last: Timestamp::MIN,
         };
-        tokio::spawn(follow);
+        tokio::spawn(one.follow(part));
         let begins = Timestamp::now() + BEGINNING - UNDER_WAY;
         self.insert(lines, &member, begins);
     }
@@ -363,4 +344,98 @@ impl Streams {
         })
         .await;
     }
+}
+
+/// One life's log, followed.
+struct One {
+    cluster: Cluster,
+    namespace: String,
+    set: String,
+    ui: Ui,
+    life: Life,
+    tell: mpsc::Sender<Line>,
+    /// The time of the last line told.
+    last: Timestamp,
+}
+
+impl One {
+    async fn follow(mut self, first: Part) {
+        let mut told = false;
+        let mut part = first.clone();
+        loop {
+            match Log::open(&self.cluster, &self.namespace, &self.life.member, &part).await {
+                Ok(log) => match self.read(log, &part).await {
+                    Read::Unwanted => return,
+                    // What has ended has no more than that.
+                    Read::ToItsEnd if !part.follow => return,
+                    Read::ToItsEnd | Read::Partly => {}
+                },
+                // The pod is gone, or its container: whoever comes next is another life.
+                Err(failure) if failure.is_not_found() || failure.code == Some(400) => return,
+                // That the API server does not answer is told once for all members.
+                Err(failure) if failure.code.is_some() && !told => {
+                    told = true;
+                    self.ui.warn(&format!("{failure}: trying again"));
+                }
+                Err(_) => {}
+            }
+            // It ended with its container, or the connection broke and there is more to come.
+            let rest = if self.last > Timestamp::MIN {
+                Part { since: Some(self.last), ..Part::default() }
+            } else {
+                first.clone()
+            };
+            part = loop {
+                sleep(AGAIN).await;
+                match self.fate().await {
+                    Some(Fate::Runs) => break Part { follow: true, ..rest },
+                    Some(Fate::Ended) => break Part { follow: false, ..rest },
+                    Some(Fate::Followed) => break Part { follow: false, previous: true, ..rest },
+                    Some(Fate::Gone) => return,
+                    None => {}
+                }
+            };
+        }
+    }
+
+    /// `None` while the API server does not say.
+    async fn fate(&self) -> Option<Fate> {
+        let now = lives(&self.cluster, &self.namespace, &self.set).await.ok()?;
+        Some(self.life.fate(&now))
+    }
+
+    /// Tells the lines that have not been told.
+    async fn read(&mut self, mut log: Log, part: &Part) -> Read {
+        // The API server opens the log of whatever container is there. Where this one still has that place afterwards, it
+        // was the right one.
+        match self.fate().await {
+            Some(Fate::Gone) => return Read::Unwanted,
+            Some(Fate::Followed) if !part.previous => return Read::Partly,
+            Some(Fate::Runs | Fate::Ended | Fate::Followed) | None => {}
+        }
+        let from = self.last;
+        while let Some(raw) = log.line().await {
+            // A server that stops in order ends the stream anywhere; the whole line comes with the next try.
+            if part.follow && !raw.ends_with('\n') {
+                return Read::Partly;
+            }
+            let line = Line::read(&self.life.member, &raw, self.last);
+            // It cuts at whole seconds: what was told before comes again.
+            if line.time > from {
+                self.last = line.time.max(self.last);
+                if self.tell.send(line).await.is_err() {
+                    return Read::Unwanted;
+                }
+            }
+        }
+        if log.is_broken() { Read::Partly } else { Read::ToItsEnd }
+    }
+}
+
+/// How far a log was read.
+enum Read {
+    ToItsEnd,
+    Partly,
+    /// Nobody wants it, or it is another's.
+    Unwanted,
 }

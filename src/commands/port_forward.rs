@@ -63,9 +63,21 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
         tokio::spawn(Arc::clone(&forwarder).serve_tcp(listener));
     }
     let Choice::Service(leads) = &forwarder.choice else { return Ok(()) };
+    let mut away = false;
     loop {
-        members = leads.other_than(&members).await;
-        app.ui.say(&format!("{role} of {set}: {}", now(&members)));
+        tokio::select! {
+            changed = leads.other_than(&members) => {
+                members = changed;
+                app.ui.say(&format!("{role} of {set}: {}", now(&members)));
+            }
+            trouble = leads.trouble_other_than(away) => {
+                away = trouble.is_some();
+                app.ui.say(&match trouble {
+                    Some(words) => format!("the API server does not answer ({words}): new connections wait for it"),
+                    None => format!("the API server answers again; {role} of {set}: {}", now(&leads.now())),
+                });
+            }
+        }
     }
 }
 

@@ -53,6 +53,18 @@ fn a_difference_is_found_by_dry_runs_alone() {
 }
 
 #[test]
+fn storage_classes_are_listed_once_where_several_things_depend_on_them() {
+    let fake = Fake::new();
+    // The claims name a class, the settings none, and they are smaller than wanted: three reasons to know.
+    for command in [&["diff", "--size", "2Gi"][..], &["up", "--dry-run", "--size", "2Gi"]] {
+        let told = fake.pgset(command);
+        let lists = told.requests.iter().filter(|request| request.ends_with("/storageclasses")).count();
+        assert_eq!(lists, 1, "{command:?}: {:#?}", told.requests);
+        told.expect(5, &["pgdata-pgset-0 stays at 1Gi", "does not allow expansion"]);
+    }
+}
+
+#[test]
 fn up_on_a_healthy_set_writes_nothing_and_a_change_is_applied_once() {
     let fake = Fake::new();
     assert_eq!(fake.pgset(&["up"]).expect(0, &["nothing to change"]).changes(), [""; 0]);

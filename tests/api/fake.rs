@@ -1,17 +1,22 @@
 //! A fake API server: the objects of a recorded set, over plain HTTP on this machine, with a note of every request.
 //!
 //! It knows as much of the API as pgset's commands use: single objects and lists, dry runs and applies (merged, not owned by
-//! fields), deletes, scales, and watches that never say anything. PostgreSQL cannot be reached through it: a port-forward and
-//! an exec are forbidden, as for a user who lacks that right.
+//! fields), deletes, scales, logs, and watches that never say anything. PostgreSQL cannot be reached through it unless a test
+//! wants to: a port-forward and an exec are forbidden, as for a user who lacks that right. It can be away for a while.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 /// The namespace of the recorded set.
 pub const NAMESPACE: &str = "rec-healthy";
@@ -39,6 +44,13 @@ struct Cluster {
     requests: Vec<String>,
     /// Rights the user lacks, as `VERB RESOURCE`; `*` for all of them.
     denied: Vec<&'static str>,
+    /// Members' lines, each with its time.
+    logs: BTreeMap<String, Vec<String>>,
+    /// PostgreSQL answers through a port-forward.
+    forwards: bool,
+    /// Nobody is answered, and every connection is closed.
+    away: bool,
+    connections: Vec<TcpStream>,
 }
 
 /// The server; it ends with the test's process.
@@ -117,10 +129,15 @@ impl Fake {
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
         std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
         let shared = Arc::clone(&cluster);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let cluster = Arc::clone(&shared);
-                std::thread::spawn(move || serve(client, &cluster));
+                let mut known = lock(&shared);
+                // Dropped, and so closed, while the server is away.
+                if !known.away {
+                    known.connections.push(client.try_clone().unwrap());
+                    let cluster = Arc::clone(&shared);
+                    thread::spawn(move || serve(client, &cluster));
+                }
             }
         });
         Self { folder, cluster }
@@ -129,18 +146,45 @@ impl Fake {
     /// The same namespace before there is a set in it.
     pub fn empty() -> Self {
         let fake = Self::new();
-        fake.cluster.lock().unwrap_or_else(PoisonError::into_inner).objects.clear();
+        lock(&fake.cluster).objects.clear();
         fake
     }
 
     /// Takes rights from the user: `VERB RESOURCE`, or `*` for all.
     pub fn deny(&self, rights: &[&'static str]) {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).denied = rights.to_vec();
+        lock(&self.cluster).denied = rights.to_vec();
+    }
+
+    /// From now on PostgreSQL can be reached: it lets everybody in and repeats what they say.
+    pub fn forward(&self) {
+        lock(&self.cluster).forwards = true;
+    }
+
+    /// A line in a member's log, in this second of the minute after the set was recorded.
+    pub fn log(&self, member: &str, seconds: u32, text: &str) {
+        let mut cluster = lock(&self.cluster);
+        let lines = cluster.logs.entry(member.to_owned()).or_default();
+        let line = format!("2026-11-25T07:41:{seconds:02}.{:09}Z {text}\n", lines.len());
+        lines.push(line);
+    }
+
+    /// The server goes away, with everything that goes through it.
+    pub fn leave(&self) {
+        let mut cluster = lock(&self.cluster);
+        cluster.away = true;
+        for connection in cluster.connections.drain(..) {
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// It is back.
+    pub fn come_back(&self) {
+        lock(&self.cluster).away = false;
     }
 
     /// Changes one object before a command runs; `path` is what comes after the namespace, such as `pods/pgset-0`.
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
-        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = lock(&self.cluster);
         let (_, object) =
             cluster.objects.iter_mut().find(|(address, _)| address.ends_with(&format!("/{path}"))).unwrap();
         change(object);
@@ -148,23 +192,43 @@ impl Fake {
 
     /// Puts one more object there before a command runs.
     pub fn put(&self, body: Value) {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).put(body);
+        lock(&self.cluster).put(body);
     }
 
     /// Takes away all objects of a collection, such as `persistentvolumeclaims`.
     pub fn forget(&self, plural: &str) {
-        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        cluster.objects.retain(|address, _| !address.contains(&format!("/{plural}/")));
+        lock(&self.cluster).objects.retain(|address, _| !address.contains(&format!("/{plural}/")));
+    }
+
+    /// Changes the objects for which this holds.
+    pub fn change_where(&self, holds: impl Fn(&Value) -> bool, change: impl Fn(&mut Value)) {
+        lock(&self.cluster).objects.values_mut().filter(|object| holds(object)).for_each(change);
+    }
+
+    /// The requests since the last command that ran to its end.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.cluster).requests.clone()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
+        command.args(arguments).env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command.env("KUBECONFIG", self.folder.path().join("config")).env("PATH", "/nowhere").stdin(Stdio::null());
+        command
+    }
+
+    /// Starts pgset against it.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
+        Running { child, stdout, stderr }
     }
 
     /// Runs pgset against it.
     pub fn pgset(&self, arguments: &[&str]) -> Told {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).requests.clear();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
-        command.args(arguments).env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path());
-        command.env("KUBECONFIG", self.folder.path().join("config")).env("PATH", "/nowhere");
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let requests = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).requests.clone();
+        lock(&self.cluster).requests.clear();
+        let output = self.command(arguments).output().unwrap();
+        let requests = lock(&self.cluster).requests.clone();
         Told {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -172,6 +236,80 @@ impl Fake {
             requests,
         }
     }
+}
+
+fn lock(cluster: &Mutex<Cluster>) -> MutexGuard<'_, Cluster> {
+    cluster.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A command that goes on; killed when dropped.
+pub struct Running {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+/// How long anything that should come may take on a loaded machine.
+const SOON: Duration = Duration::from_secs(30);
+
+impl Running {
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until one of its streams has these words.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        let began = Instant::now();
+        while !self.stdout().contains(words) && !self.stderr().contains(words) {
+            let late = began.elapsed() > SOON;
+            assert!(!late, "{words:?} is not said:\n--- stdout\n{}\n--- stderr\n{}", self.stdout(), self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it still goes on.
+    pub fn goes_on(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its exit code, once it has ended by itself.
+    #[track_caller]
+    pub fn ends(&mut self) -> i32 {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap();
+            }
+            assert!(began.elapsed() < SOON, "it does not end:\n{}\n{}", self.stdout(), self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a stream to its end beside everything else.
+fn collect(mut stream: impl std::io::Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            let words = String::from_utf8_lossy(&bytes[..read]).into_owned();
+            shared.lock().unwrap_or_else(PoisonError::into_inner).push_str(&words);
+        }
+    });
+    text
 }
 
 /// The objects of the set as pgset makes them, in the recorded namespace.
@@ -333,13 +471,25 @@ fn merge(into: &mut Value, from: &Value) {
 fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
     let mut out = client.try_clone().unwrap();
     let mut reader = BufReader::new(client);
-    while let Some((method, target, body)) = request(&mut reader) {
+    while let Some(Request { method, target, key, body }) = request(&mut reader) {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let told: Vec<&str> = query.split('&').filter(|part| !part.is_empty() && !is_detail(part)).collect();
         let note =
             if told.is_empty() { format!("{method} {path}") } else { format!("{method} {path}?{}", told.join("&")) };
-        let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = cluster;
+        let mut cluster = lock(shared);
         cluster.requests.push(note.replace(&format!("/namespaces/{NAMESPACE}"), ""));
+        if path.ends_with("/portforward") && cluster.forwards {
+            drop(cluster);
+            forward(out, &key);
+            return;
+        }
+        if path.ends_with("/log") && !cluster.logs.is_empty() {
+            drop(cluster);
+            let member = path.rsplit('/').nth(1).unwrap_or_default();
+            log(&mut out, shared, member, query);
+            return;
+        }
         if query.contains("watch=true") {
             drop(cluster);
             let _ = out
@@ -379,25 +529,94 @@ fn is_detail(part: &str) -> bool {
     .any(|detail| part.starts_with(detail))
 }
 
-/// The next request of a connection: method, address and body.
-fn request(reader: &mut impl BufRead) -> Option<(String, String, Value)> {
+/// PostgreSQL behind a port-forward: it lets everybody in, then repeats what they say.
+fn forward(mut out: TcpStream, key: &str) {
+    let accept = derive_accept_key(key.as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n"
+    );
+    if out.write_all(head.as_bytes()).is_err() {
+        return;
+    }
+    let mut socket = WebSocket::from_raw_socket(out, Role::Server, None);
+    // Each of the two channels begins with the port.
+    for channel in [0, 1] {
+        let port = [&[channel], &5432_u16.to_le_bytes()[..]].concat();
+        let _ = socket.send(Message::Binary(port.into()));
+    }
+    let mut greeted = false;
+    while let Ok(message) = socket.read() {
+        let Message::Binary(bytes) = message else { continue };
+        // AuthenticationOk, ReadyForQuery.
+        let answer = if greeted { bytes.to_vec() } else { b"\0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec() };
+        greeted = true;
+        if socket.send(Message::Binary(answer.into())).is_err() {
+            return;
+        }
+    }
+}
+
+/// A member's log from `sinceTime` on, for as long as somebody follows it.
+fn log(out: &mut TcpStream, cluster: &Mutex<Cluster>, member: &str, query: &str) {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
+    if out.write_all(head.as_bytes()).is_err() {
+        return;
+    }
+    let since = query.split('&').find_map(|part| part.strip_prefix("sinceTime=")).unwrap_or_default();
+    let since = since.replace("%3A", ":");
+    let since = since.trim_end_matches('Z');
+    let mut told = 0;
+    loop {
+        let known = lock(cluster);
+        let lines = known.logs.get(member).cloned().unwrap_or_default();
+        let away = known.away;
+        drop(known);
+        for line in &lines[told..] {
+            let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+            if line.as_str() >= since && out.write_all(chunk.as_bytes()).is_err() {
+                return;
+            }
+        }
+        told = lines.len();
+        if !query.contains("follow=true") {
+            let _ = out.write_all(b"0\r\n\r\n");
+            return;
+        }
+        if away {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What somebody asks.
+struct Request {
+    method: String,
+    target: String,
+    /// Of a WebSocket.
+    key: String,
+    body: Value,
+}
+
+/// The next request of a connection.
+fn request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let (mut length, mut key) = (0, String::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
-        let header = header.trim().to_ascii_lowercase();
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
+        let Some((name, value)) = header.split_once(':') else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().ok()?,
+            "sec-websocket-key" => key = value.trim().to_owned(),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((method, target, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Some(Request { method, target, key, body })
 }

@@ -4,11 +4,12 @@
 
 mod commands;
 mod fake;
+mod live;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use pgset::cluster::{Applier, Cluster, Deleter, Members, Need, grow_claim, preflight};
+use pgset::cluster::{Applier, ClassesOnce, Cluster, Deleter, Members, Need, grow_claim, preflight};
 use pgset::manifests::{Names, Object, ObjectKind, State};
 use pgset::set::rollout::Relabel;
 use pgset::settings::{Settings, SettingsFile};
@@ -267,7 +268,7 @@ const NEEDS: [Need; 3] = [
 async fn whoever_may_do_everything_in_the_namespace_is_asked_once() {
     let (cluster, api) = cluster();
     let served = tokio::spawn(answer_preflight(api, |_| true, "fast"));
-    let problems = preflight(&cluster, &settings(), &NEEDS).await.unwrap();
+    let problems = preflight(&cluster, &ClassesOnce::new(&cluster), &settings(), &NEEDS).await.unwrap();
     drop(cluster);
     let problems: Vec<&str> = problems.iter().map(|problem| problem.what.as_str()).collect();
     assert_eq!(problems, ["namespace shop does not exist"]);
@@ -279,7 +280,7 @@ async fn whoever_may_do_everything_in_the_namespace_is_asked_once() {
 async fn everybody_else_gets_every_problem_in_one_list() {
     let (cluster, api) = cluster();
     let served = tokio::spawn(answer_preflight(api, |attributes| attributes["resource"] == "pods", "slow"));
-    let problems = preflight(&cluster, &settings(), &NEEDS).await.unwrap();
+    let problems = preflight(&cluster, &ClassesOnce::new(&cluster), &settings(), &NEEDS).await.unwrap();
     drop(cluster);
     let problems: Vec<&str> = problems.iter().map(|problem| problem.what.as_str()).collect();
     assert_eq!(

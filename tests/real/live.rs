@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::faults_access::Credentials;
-use crate::harness::{Namespace, Run, wait_for};
+use crate::findings::Started;
+use crate::harness::{Going, Namespace, Run, cluster, cluster_is_ours, wait_for};
 
 /// The command with this machine's programs in PATH, psql among them.
 fn with_path(space: &Namespace, arguments: &[&str]) -> Command {
@@ -289,18 +290,7 @@ impl Forward {
 
     /// The first column of the first row, through it.
     async fn ask(&self, sql: &str) -> Result<String, tokio_postgres::Error> {
-        let (client, connection) = tokio_postgres::connect(&self.dsn, tokio_postgres::NoTls).await?;
-        let connection = tokio::spawn(connection);
-        let rows = client.simple_query(sql).await?;
-        drop(client);
-        connection.await.unwrap()?;
-        Ok(rows
-            .iter()
-            .find_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
-            })
-            .unwrap())
+        ask(&self.dsn, sql).await
     }
 
     /// Interrupts it and gives what it said.
@@ -311,6 +301,103 @@ impl Forward {
         assert_eq!(self.child.wait().unwrap().code(), Some(130), "{said}");
         said
     }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first column of the first row.
+async fn ask(dsn: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(dsn, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let rows = client.simple_query(sql).await?;
+    drop(client);
+    connection.await.unwrap()?;
+    Ok(rows
+        .iter()
+        .find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+        .unwrap())
+}
+
+/// Who answers at this address, in a thread of its own.
+fn who_answers(dsn: &str) -> std::thread::JoinHandle<String> {
+    let dsn = dsn.to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(ask(&dsn, "select current_setting('cluster_name') || pg_is_in_recovery()")).unwrap()
+    })
+}
+
+/// Runs a script in a member that goes on while nobody can be asked; `mark WORD` in it writes a line to PostgreSQL's log.
+fn leave_in(space: &Namespace, member: &str, script: &str) {
+    let mark = r#"mark() { psql -h 127.0.0.1 -U postgres -Xqc "do \$\$ begin raise log 'mark $1'; end \$\$"; }"#;
+    let script = format!("{mark}\n{script}");
+    let password = format!("PGPASSWORD={}", space.password("superuser"));
+    let outer = "nohup sh -c \"$1\" >/dev/null 2>&1 </dev/null &";
+    space.kubectl(&["exec", member, "-c", "pgset", "--", "env", &password, "sh", "-c", outer, "sh", &script]);
+}
+
+#[test]
+fn the_api_server_may_go_and_come_back_under_a_port_and_a_log() {
+    if !cluster_is_ours() {
+        return;
+    }
+    let space = Namespace::alone("outage");
+    space.pgset(&["up"]).expect(0);
+    let mut logs =
+        Going::start(&mut space.command(&["logs", "-f", "-o", "json", "--grep", "LOG:  mark |starting PostgreSQL"]));
+    logs.says("starting PostgreSQL", 2);
+    let mut forward = Going::start(&mut space.command(&["port-forward", "0", "--show-password", "--wait", "90s"]));
+    forward.says("listening on", 1);
+    let dsn = forward.stdout().trim_end().to_owned();
+    assert_eq!(who_answers(&dsn).join().unwrap(), "pgset-0false");
+
+    // A line a second in both, before, while and after nobody can be asked.
+    for member in ["pgset-0", "pgset-1"] {
+        leave_in(&space, member, "n=100; while [ $n -lt 125 ]; do mark $n.; n=$((n + 1)); sleep 1; done");
+    }
+    logs.says("LOG:  mark 102.", 2);
+    cluster(&["stop-apiserver"]);
+    let back = Started("kube-apiserver");
+    for going in [&logs, &forward] {
+        going.says("the API server does not answer", 1);
+    }
+    let waiting = who_answers(&dsn);
+    forward.says("a connection waits for the primary", 1);
+    drop(back);
+    assert_eq!(waiting.join().unwrap(), "pgset-0false");
+    for going in [&logs, &forward] {
+        going.says("the API server answers again", 1);
+    }
+    logs.says("LOG:  mark 124.", 2);
+    for n in 100..125 {
+        let told = logs.stdout().matches(&format!("mark {n}.")).count();
+        assert_eq!(told, 2, "mark {n}, of both members once:\n{}", logs.stdout());
+    }
+
+    // A container that ends and comes back meanwhile: its last words, and its successor's first ones.
+    leave_in(&space, "pgset-1", "sleep 5; mark last-words; kill -QUIT 1");
+    cluster(&["stop-apiserver"]);
+    let back = Started("kube-apiserver");
+    logs.says("the API server does not answer", 2);
+    // Nobody can be asked whether it has happened.
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    drop(back);
+    logs.says("starting PostgreSQL", 3);
+    logs.says("mark last-words", 1);
+    assert_eq!(logs.stdout().matches("mark last-words").count(), 1, "{}", logs.stdout());
+    assert_eq!(who_answers(&dsn).join().unwrap(), "pgset-0false");
+    assert!(logs.goes_on() && forward.goes_on());
+    let waits_for = |going: &Going| going.stderr().matches("the API server does not answer").count();
+    assert!(waits_for(&logs) == 2, "it is said once an outage:\n{}", logs.stderr());
+    space.pgset(&["wait"]).expect(0);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use preview::show;
 /// Whatever keeps it from becoming healthy; nothing is undone, and no data is deleted.
 pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let tries = !args.no_preflight && !args.dry_run;
-    let prepared = prepare(app, &args.settings, Preflight::Check { export: tries }).await?;
+    let prepared = Box::pin(prepare(app, &args.settings, Preflight::Check { export: tries })).await?;
     if let Some(base) = prepared.base.as_ref().filter(|_| differs(&prepared)) {
         say_notes(app, base, &prepared.notes);
     }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
-use crate::cluster::{ApiFailure, Applied, Applier, Classes, Cluster, all_volumes, describe, look};
+use crate::cluster::{ApiFailure, Applied, Applier, ClassesOnce, Cluster, all_volumes, describe, look};
 use crate::commands::app::App;
 use crate::commands::state;
 use crate::error::{Failure, Outcome};
@@ -118,18 +118,20 @@ impl From<Refusal> for Failure {
 /// Tries everything at the same time. `claims` are those that exist.
 pub async fn plan(
     cluster: &Cluster,
+    classes: &ClassesOnce<'_>,
     names: &Names,
     settings: &Settings,
     templates: &Templates,
     manifests: Manifests,
     claims: &[PersistentVolumeClaim],
 ) -> Result<Plan, Refusal> {
-    let planner = Planner { cluster, applier: Applier::new(cluster), names, settings, templates, claims };
+    let planner = Planner { cluster, classes, applier: Applier::new(cluster), names, settings, templates, claims };
     planner.plan(manifests).await
 }
 
 struct Planner<'a> {
     cluster: &'a Cluster,
+    classes: &'a ClassesOnce<'a>,
     applier: Applier<'a>,
     names: &'a Names,
     settings: &'a Settings,
@@ -306,11 +308,11 @@ impl Planner<'_> {
         if small.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let classes = Classes::list(self.cluster).await?;
+        let classes = self.classes.get().await?;
         // Who may not see the classes tries, and is told by the API server.
         let can_grow = |claim: &SmallClaim| {
             let class = claim.class.as_str();
-            !class.is_empty() && classes.as_ref().is_none_or(|classes| classes.allows_expansion(class))
+            !class.is_empty() && classes.is_none_or(|classes| classes.allows_expansion(class))
         };
         let (grow, fixed): (Vec<SmallClaim>, Vec<SmallClaim>) = small.into_iter().partition(can_grow);
         let reason = |SmallClaim { name, size, class }: SmallClaim| {

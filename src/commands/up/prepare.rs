@@ -5,7 +5,7 @@ use futures::future::try_join;
 use super::export::Export;
 use super::plan::{Plan, Refusal, folders_of_its_own, plan};
 use crate::cli::SettingsFlags;
-use crate::cluster::{Cluster, Need, Problem, SetSecret, missing_rights, preflight};
+use crate::cluster::{ClassesOnce, Cluster, Need, Problem, SetSecret, missing_rights, preflight};
 use crate::commands::app::App;
 use crate::commands::base::{Found, published_passwords, resolve};
 use crate::commands::home::guard;
@@ -59,13 +59,14 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     let notes = manifests.notes.clone();
     let cluster = app.connect(&connection).await?;
 
+    let classes = ClassesOnce::new(&cluster);
     let checked = async {
         match wanted {
-            Preflight::Check { .. } => check(&cluster, &settings, &manifests).await,
+            Preflight::Check { .. } => check(&cluster, &classes, &settings, &manifests).await,
             Preflight::Skip => Ok(()),
         }
     };
-    let (checked, same_home) = futures::join!(checked, guard(app, &cluster, &names, &settings));
+    let (checked, same_home) = futures::join!(checked, guard(app, &cluster, &classes, &names, &settings));
     // Settings that lead elsewhere come first: what else is missing may be so only because of them.
     let claims = match same_home {
         Err(failure) if failure.kind == Kind::Refused => return Err(failure),
@@ -81,7 +82,7 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
     let passwords =
         async { passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed) };
-    let planned = plan(&cluster, &names, &settings, &templates, manifests, &claims);
+    let planned = plan(&cluster, &classes, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;
     let mut export = None;
@@ -98,8 +99,8 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
 }
 
 /// Everything that can be known to be missing, in one list, before the first write.
-async fn check(cluster: &Cluster, settings: &Settings, manifests: &Manifests) -> Outcome {
-    told(settings, preflight(cluster, settings, &needs(manifests)).await?)
+async fn check(cluster: &Cluster, classes: &ClassesOnce<'_>, settings: &Settings, manifests: &Manifests) -> Outcome {
+    told(settings, preflight(cluster, classes, settings, &needs(manifests)).await?)
 }
 
 /// The rights that only some plans need, before anything is changed: to make a StatefulSet anew, to enlarge claims, to try an

@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
         self.given(part, document, &mut body, own);
         for rule in RULES.iter().filter(|rule| (rule.applies)(part) && (rule.always || !self.plan.as_is)) {
             let before = body.clone();
-            (rule.apply)(&mut body, &own.body);
+            rule.apply(&mut body, &own.body);
             if body != before && !self.fired.contains(&rule.name) {
                 self.fired.push(rule.name);
             }

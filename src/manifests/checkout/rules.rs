@@ -17,12 +17,47 @@ pub(super) struct Rule {
     /// Whether `--as-is` leaves it on: without it no cluster takes the object at all.
     pub always: bool,
     pub applies: fn(Part) -> bool,
-    /// Changes an object of the checkout (the container that runs PostgreSQL being the first) by pgset's own.
-    pub apply: fn(&mut Value, &Value),
+    pub does: Does,
+}
+
+/// What a rule does to an object of the checkout (the container that runs PostgreSQL being the first) by pgset's own.
+pub(super) enum Does {
+    /// These fields become what pgset's own object has.
+    Set(&'static [&'static str]),
+    /// So do these, where the object has none of its own.
+    Add(&'static [&'static str]),
+    /// The objects in these fields get what pgset's own have beside theirs.
+    AddMembers(&'static [&'static str]),
+    Change(fn(&mut Value, &Value)),
+}
+
+impl Rule {
+    pub(super) fn apply(&self, object: &mut Value, own: &Value) {
+        match self.does {
+            Does::Set(fields) => fields.iter().for_each(|field| set(object, field, own)),
+            Does::Add(fields) => fields.iter().for_each(|field| add(object, field, own)),
+            Does::AddMembers(fields) => fields.iter().for_each(|field| add_members(object, field, own)),
+            Does::Change(change) => change(object, own),
+        }
+    }
 }
 
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
+
+/// A field of the pod.
+macro_rules! pod {
+    ($field:literal) => {
+        concat!("/spec/template/spec/", $field)
+    };
+}
+
+/// A field of the container that runs PostgreSQL.
+macro_rules! container {
+    ($field:literal) => {
+        concat!("/spec/template/spec/containers/0/", $field)
+    };
+}
 
 const fn is_set(part: Part) -> bool {
     matches!(part, Part::StatefulSet)
@@ -39,61 +74,58 @@ pub(super) const RULES: &[Rule] = &[
         why: "apps/v1beta1 is gone since Kubernetes 1.16: the StatefulSet is of apps/v1",
         always: true,
         applies: is_set,
-        apply: |object, own| set(object, "/apiVersion", own),
+        does: Does::Set(&["/apiVersion"]),
     },
     Rule {
         name: "selector",
         why: "apps/v1 wants a selector: `app` alone, since pods change their label `name` and must not be orphaned",
         always: true,
         applies: is_set,
-        apply: |object, own| set(object, "/spec/selector", own),
+        does: Does::Set(&["/spec/selector"]),
     },
     Rule {
         name: "current-api",
         why: "beta versions of Role, RoleBinding and PodDisruptionBudget are gone: the current ones",
         always: true,
         applies: |part| !is_set(part),
-        apply: |object, own| set(object, "/apiVersion", own),
+        does: Does::Set(&["/apiVersion"]),
     },
     Rule {
         name: "rbac",
         why: "pods may call the API only with rights: a Role for exactly their label, nothing cluster-wide",
         always: false,
         applies: |part| matches!(part, Part::Role | Part::RoleBinding),
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             for field in ["/rules", "/roleRef", "/subjects"] {
                 if own.pointer(field).is_some() {
                     set(object, field, own);
                 }
             }
-        },
+        }),
     },
     Rule {
         name: "service-account-name",
         why: "`serviceAccount` is deprecated: serviceAccountName",
         always: false,
         applies: is_set,
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             remove(object, &format!("{POD}/serviceAccount"));
             set(object, &format!("{POD}/serviceAccountName"), own);
-        },
+        }),
     },
     Rule {
         name: "token",
         why: "a pod has a token for the API where it calls the API, and none elsewhere",
         always: false,
         applies: |part| is_set(part) || part == Part::Account,
-        apply: |object, own| {
-            add(object, "/automountServiceAccountToken", own);
-            add(object, &format!("{POD}/automountServiceAccountToken"), own);
-        },
+        does: Does::Add(&["/automountServiceAccountToken", pod!("automountServiceAccountToken")]),
     },
     Rule {
         name: "storage-class",
         why: "a default StorageClass takes a claim that names none: the class is written down, empty for volumes of one's own",
         always: false,
         applies: |part| matches!(part, Part::Volume | Part::Claim | Part::StatefulSet),
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             set(object, "/spec/storageClassName", own);
             for index in 0..list(object, "/spec/volumeClaimTemplates").len() {
                 let template = format!("/spec/volumeClaimTemplates/{index}");
@@ -106,164 +138,154 @@ pub(super) const RULES: &[Rule] = &[
                 remove(object, &format!("{template}/metadata/annotations/volume.alpha.kubernetes.io~1storage-class"));
                 remove_empty(object, &format!("{template}/metadata/annotations"));
             }
-        },
+        }),
     },
     Rule {
         name: "access-modes",
         why: "a claim of one member needs no ReadWriteMany, which few StorageClasses have",
         always: false,
         applies: |part| matches!(part, Part::Volume | Part::Claim | Part::StatefulSet),
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             for pointer in ["/spec/accessModes", "/spec/volumeClaimTemplates/0/spec/accessModes"] {
                 let has = list(object, pointer);
                 if !has.is_empty() && !list(own, pointer).iter().all(|mode| has.contains(mode)) {
                     set(object, pointer, own);
                 }
             }
-        },
+        }),
     },
     Rule {
         name: "claim-ref",
         why: "volumes name the claim they are for, so that no other claim takes them; a claim needs no selector then",
         always: false,
         applies: |part| matches!(part, Part::Volume | Part::Claim),
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             set(object, "/spec/claimRef", own);
             remove(object, "/spec/selector");
-        },
+        }),
     },
     Rule {
         name: "mount-options",
         why: "NFS is mounted hard and with version 4.1: a soft mount gives PostgreSQL errors where it should wait",
         always: false,
         applies: |part| part == Part::Volume,
-        apply: |object, own| add(object, "/spec/mountOptions", own),
+        does: Does::Add(&["/spec/mountOptions"]),
     },
     Rule {
         name: "host-path-type",
         why: "the folder has to be there: one that the kubelet makes would be root's",
         always: false,
         applies: |part| part == Part::Volume,
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             if object.pointer("/spec/hostPath").is_some() {
                 add(object, "/spec/hostPath/type", own);
             }
-        },
+        }),
     },
     Rule {
         name: "node-port",
         why: "`nodePort: 0` means nothing today: dropped",
         always: false,
         applies: is_service,
-        apply: |object, _| {
+        does: Does::Change(|object, _| {
             for index in 0..list(object, "/spec/ports").len() {
                 let port = format!("/spec/ports/{index}/nodePort");
                 if object.pointer(&port).and_then(Value::as_u64) == Some(0) {
                     remove(object, &port);
                 }
             }
-        },
+        }),
     },
     Rule {
         name: "primary-by-pod",
         why: "the Service of the primary selects its pod by name: the label that the image sets is lost with the pod",
         always: false,
         applies: |part| part == Part::Master,
-        apply: |object, own| set(object, "/spec/selector", own),
+        does: Does::Set(&["/spec/selector"]),
     },
     Rule {
         name: "port-5432",
         why: "a Service on another port has 5432 as well: members that are cloned already, and pgset, know it by that",
         always: false,
         applies: |part| matches!(part, Part::Master | Part::Replica),
-        apply: port_5432,
+        does: Does::Change(port_5432),
     },
     Rule {
         name: "members-before-ready",
         why: "members find each other by name while they start, before they are ready",
         always: false,
         applies: |part| part == Part::Headless,
-        apply: |object, own| add(object, "/spec/publishNotReadyAddresses", own),
+        does: Does::Add(&["/spec/publishNotReadyAddresses"]),
     },
     Rule {
         name: "ip-families",
         why: "Services have the address families that the image lets in",
         always: false,
         applies: is_service,
-        apply: |object, own| {
-            add(object, "/spec/ipFamilies", own);
-            add(object, "/spec/ipFamilyPolicy", own);
-        },
+        does: Does::Add(&["/spec/ipFamilies", "/spec/ipFamilyPolicy"]),
     },
     Rule {
         name: "mode",
         why: "how a member becomes primary or replica is what the image's tag can do: PG_MODE, the names of its variables, the command",
         always: false,
         applies: is_set,
-        apply: mode,
+        does: Does::Change(mode),
     },
     Rule {
         name: "secrets",
         why: "passwords come from a mounted Secret: in variables they land in the pod's log, which anyone may read who reads pods",
         always: false,
         applies: is_set,
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             env_list(object).retain(|variable| !is_password(variable["name"].as_str().unwrap_or_default()));
             mounts(object, own, |volume| volume["secret"].is_object() || volume["projected"].is_object());
-        },
+        }),
     },
     Rule {
         name: "mounts",
         why: "the folders in memory and of settings that the members' programs need",
         always: false,
         applies: is_set,
-        apply: |object, own| mounts(object, own, |volume| !volume["persistentVolumeClaim"].is_object()),
+        does: Does::Change(|object, own| mounts(object, own, |volume| !volume["persistentVolumeClaim"].is_object())),
     },
     Rule {
         name: "probes",
         why: "startup, readiness and liveness probes: without them a member that loops is Running and ready",
         always: false,
         applies: is_set,
-        apply: |object, own| {
-            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-                add(object, &format!("{CONTAINER}/{probe}"), own);
-            }
-        },
+        does: Does::Add(&[container!("startupProbe"), container!("readinessProbe"), container!("livenessProbe")]),
     },
     Rule {
         name: "pre-stop",
         why: "PostgreSQL is shut down in order before a pod goes, and has the time for it",
         always: false,
         applies: is_set,
-        apply: |object, own| {
-            add(object, &format!("{CONTAINER}/lifecycle"), own);
-            add(object, &format!("{CONTAINER}/lifecycle/preStop"), own);
-            add(object, &format!("{POD}/terminationGracePeriodSeconds"), own);
-        },
+        does: Does::Add(&[
+            container!("lifecycle"),
+            container!("lifecycle/preStop"),
+            pod!("terminationGracePeriodSeconds"),
+        ]),
     },
     Rule {
         name: "security-context",
         why: "members run as the image's own user, without privileges",
         always: false,
         applies: is_set,
-        apply: |object, own| {
-            add_members(object, &format!("{POD}/securityContext"), own);
-            add_members(object, &format!("{CONTAINER}/securityContext"), own);
-        },
+        does: Does::AddMembers(&[pod!("securityContext"), container!("securityContext")]),
     },
     Rule {
         name: "resources",
         why: "a member asks for the processor and memory it needs, so that the scheduler knows",
         always: false,
         applies: is_set,
-        apply: |object, own| add(object, &format!("{CONTAINER}/resources"), own),
+        does: Does::Add(&[container!("resources")]),
     },
     Rule {
         name: "placement",
         why: "members keep apart where they can, start in the order the image needs, and leave their claims",
         always: false,
         applies: is_set,
-        apply: |object, own| {
+        does: Does::Change(|object, own| {
             for field in ["podManagementPolicy", "persistentVolumeClaimRetentionPolicy", "updateStrategy"] {
                 add(object, &format!("/spec/{field}"), own);
             }
@@ -271,7 +293,7 @@ pub(super) const RULES: &[Rule] = &[
                 add(object, &format!("{POD}/{field}"), own);
             }
             add_members(object, "/spec/template/metadata/annotations", own);
-        },
+        }),
     },
 ];
 

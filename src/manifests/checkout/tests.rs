@@ -552,9 +552,9 @@ fn what_is_not_what_it_should_be_is_told_with_file_and_place() {
 fn ruled(name: &str, object: &Value, own: &Value) -> Value {
     let rule = RULES.iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule {name}"));
     let mut object = object.clone();
-    (rule.apply)(&mut object, own);
+    rule.apply(&mut object, own);
     let once = object.clone();
-    (rule.apply)(&mut object, own);
+    rule.apply(&mut object, own);
     assert_eq!(object, once, "{name} is not done when it is done");
     once
 }
