@@ -26,7 +26,13 @@ launch() {
     printf '%s\0' "$@" >"$RUN/$name.argv"
     echo "$BASHPID" >"$RUN/$name.pid"
     trap - INT TERM HUP
-    exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null 8>&- 9>&-
+    # Nothing of the caller's stays open: a lock among it, ours or anybody's, would be held for as long as the component runs.
+    local fd
+    for fd in "/proc/$BASHPID/fd"/*; do
+      fd=${fd##*/}
+      if [ "$fd" -gt 2 ]; then exec {fd}>&-; fi
+    done
+    exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null
   ) &
   local child=$! tries=0
   until is_running "$name" || ! kill -0 "$child" 2>/dev/null || [ "$tries" -ge 200 ]; do
