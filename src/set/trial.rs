@@ -257,6 +257,7 @@ impl Trial {
         if let Some(closed) = seen.pod(&self.port_name()).and_then(|port| Closed::read(message(port)?))
             && waited >= MOUNTED_BY_NOW
             && is_mounting(seen, pod)
+            && !has_sandbox(pod)
         {
             return Next::Failed(Box::new(findings::export::of_port(self, closed, pod.node().unwrap_or("NODE"))));
         }
@@ -292,6 +293,12 @@ impl Trial {
         }
         (waited >= PATIENCE).then(|| format!("Pod {name} has not ended after {} s", waited.as_secs()))
     }
+}
+
+/// Whether the pod's sandbox is made, which comes after its volumes are mounted; older kubelets do not say.
+fn has_sandbox(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "PodReadyToStartContainers" && c.status == "True"))
 }
 
 /// The termination message of a pod whose container has ended.

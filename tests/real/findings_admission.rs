@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::findings::{fails, templates};
-use crate::harness::{HostDirectory, Namespace, Run, kubectl, pgset, wait_for};
+use crate::harness::{Namespace, Run, kubectl, pgset, wait_for};
 
 #[test]
 fn quotas_of_cpu_and_storage_and_a_limit_range() {
@@ -82,8 +84,8 @@ fn a_set_that_is_deleted_while_somebody_waits_for_it() {
 }
 
 /// A kubeconfig of the test's own.
-fn kubeconfig(folder: &HostDirectory, server: &str, authority: &str, user: &str) -> PathBuf {
-    let file = folder.path.join("kubeconfig");
+fn kubeconfig(folder: &Path, server: &str, authority: &str, user: &str) -> PathBuf {
+    let file = folder.join("kubeconfig");
     let text = format!(
         "apiVersion: v1\nkind: Config\nclusters: [{{name: a, cluster: {{server: '{server}', certificate-authority: '{authority}'}}}}]\n\
          users: [{{name: a, user: {user}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\ncurrent-context: a\n"
@@ -149,8 +151,8 @@ impl Drop for Server {
 
 #[test]
 fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
-    let folder = HostDirectory::new("certificates");
-    let here = &folder.path;
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
     openssl(
         here,
         &[
@@ -161,12 +163,12 @@ fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
     let authority = here.join("ca.crt");
     let authority = authority.to_str().unwrap();
     let run = |server: &str, authority: &str, user: &str| {
-        let file = kubeconfig(&folder, server, authority, user);
+        let file = kubeconfig(here, server, authority, user);
         Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(1)
     };
 
     // Another cluster's authority, as after a cluster was made again.
-    let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
+    let real = kubectl(&["config", "view", "--minify", "-o=jsonpath={.clusters[0].cluster.server}"]);
     run(&real, authority, "{token: x}").says(&[
         "UnknownIssuer",
         "certificate-authority-data is not this cluster's",
@@ -185,22 +187,28 @@ fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
 fn credentials_that_have_expired() {
     let space = Namespace::new("expired");
     space.kubectl(&["create", "serviceaccount", "guest"]);
-    // Too long ago to be accepted: a client certificate of the cluster's own authority where that is at hand.
-    let authority = Path::new("/var/lib/pgset-test/pki");
-    if !crate::harness::cluster_is_ours() || !authority.join("ca.key").exists() {
-        return;
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    // A token that no cluster has given out, and one's own cluster's authority can sign what is over as well.
+    let mut users = vec![json!({"token": "over"})];
+    let authority = crate::harness::kubeconfig().parent().unwrap().join("pki");
+    if crate::harness::cluster_is_ours() && authority.join("ca.key").exists() {
+        for file in ["ca.crt", "ca.key"] {
+            fs::copy(authority.join(file), here.join(file)).unwrap();
+        }
+        certificate(here, "guest", "/O=system:masters/CN=guest", "200101000000Z", "210101000000Z");
+        users.push(json!({"client-certificate": here.join("guest.crt"), "client-key": here.join("guest.key")}));
     }
-    let folder = HostDirectory::new("expired");
-    let here = &folder.path;
-    for file in ["ca.crt", "ca.key"] {
-        fs::copy(authority.join(file), here.join(file)).unwrap();
-    }
-    certificate(here, "guest", "/O=system:masters/CN=guest", "200101000000Z", "210101000000Z");
-    let real = kubectl(&["config", "view", "-o=jsonpath={.clusters[0].cluster.server}"]);
-    let user = format!("{{client-certificate: '{0}/guest.crt', client-key: '{0}/guest.key'}}", here.display());
-    let file = kubeconfig(&folder, &real, here.join("ca.crt").to_str().unwrap(), &user);
-    for command in ["status", "up", "doctor"] {
-        let run = Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(1);
-        run.says(&["does not accept your credentials", "expired", "log in again"]);
+    let config = kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]);
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    for user in users {
+        config["users"][0]["user"] = user;
+        let file = here.join("kubeconfig");
+        fs::write(&file, config.to_string()).unwrap();
+        for command in ["status", "up", "doctor"] {
+            let run =
+                Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(1);
+            run.says(&["does not accept your credentials", "expired", "log in again"]);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A set's life: scaled, reconfigured, deleted from under its feet, taken down and brought back.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
@@ -90,14 +92,18 @@ fn on_a_shared_host_directory_scaling_sets_old_folders_aside_and_clones_anew() {
     space.pgset(&up).expect(0);
     wait_for_rows(&space, "pgset-1", rows);
 
-    // Another set in the same directory keeps its folders when this one's are deleted.
-    let options = ["--name", "pgset-eu", "--replicas", "1"];
-    space.pgset(&[&up[..5], &options].concat()).expect(0);
+    // Another set below the same directory keeps its folder, named like a member's though it is, when this one's are
+    // deleted.
+    let below = directory.path.join("pgset-eu");
+    fs::create_dir(&below).unwrap();
+    fs::set_permissions(&below, fs::Permissions::from_mode(0o777)).unwrap();
+    let other = ["up", "--storage", "hostpath", "--host-path", below.to_str().unwrap()];
+    space.pgset(&[&other[..], &["--name", "pgset-eu", "--replicas", "1"]].concat()).expect(0);
     space.pgset(&["down", "--delete-data", "--yes"]).expect(0).says(&["deleted the members' folders"]);
-    assert_eq!(directory.entries(), ["pgset-eu-0"]);
+    assert_eq!(directory.entries(), ["pgset-eu"]);
     space.pgset(&["status", "--name", "pgset-eu"]).expect(0);
     space.pgset(&["down", "--name", "pgset-eu", "--delete-data", "--yes"]).expect(0);
-    assert_eq!(directory.entries(), Vec::<String>::new());
+    assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
     let volumes = kubectl(&["get", "persistentvolumes", "-l", "app.kubernetes.io/managed-by=pgset", "-o", "name"]);
     assert!(!volumes.contains(&space.name), "{volumes}");
 }

@@ -41,7 +41,9 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         return shown;
     }
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base: _, notes: _ } = prepared;
-    ask_for_volumes(app, &plan)?;
+    let given = &settings.passwords;
+    let all_given = [&given.superuser, &given.replication, &given.user].iter().all(|one| one.is_some());
+    ask_for_volumes(app, &plan, new_secret.is_some() && !all_given)?;
     ask(app, &plan)?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
         app.ui.warn(&line);
@@ -90,8 +92,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     Ok(())
 }
 
-/// Asks before volumes are taken back from claims that are gone.
-fn ask_for_volumes(app: &App, plan: &Plan) -> Outcome {
+/// Asks before volumes are taken back from claims that are gone. Where the passwords went with them, new ones do not fit.
+fn ask_for_volumes(app: &App, plan: &Plan, new_passwords: bool) -> Outcome {
     let retakes: Vec<&Retake> = plan.retakes().collect();
     if retakes.is_empty() {
         return Ok(());
@@ -100,6 +102,12 @@ fn ask_for_volumes(app: &App, plan: &Plan) -> Outcome {
         app.ui.say(&format!(
             "PersistentVolume {volume} is Released: Kubernetes keeps it for claim {claim}, which is gone"
         ));
+    }
+    if new_passwords {
+        app.ui.warn(
+            "the set's passwords are gone as well; a database on the volume knows only those, and new ones are made",
+        );
+        app.ui.hint("where you know them: export PG_ROOT_PASSWORD=… PG_MASTER_PASSWORD=… PG_PASSWORD=…, and repeat");
     }
     if app.common.yes {
         return Ok(());

@@ -172,6 +172,12 @@ fn a_server_that_is_not_there_is_told_within_seconds() {
     for port in ["port=open", "port=unknown", "", "port=whatever", "nonsense"] {
         assert_eq!(judged(&seen(&creating(), &ended(port), &[]), 100), Next::Wait, "{port}");
     }
+    // The volumes are there before the sandbox is.
+    let mut sandboxed = seen(&creating(), &ended("port=refused"), &[]);
+    let condition = json!([{"type": "PodReadyToStartContainers", "status": "True"}]);
+    let status = sandboxed.pods[0].status.as_mut().unwrap();
+    status.conditions = serde_json::from_value(condition).unwrap();
+    assert_eq!(judged(&sandboxed, 100), Next::Wait);
     // The image is on its way, so the mount is done.
     let pulling = seen(&creating(), &ended("port=refused"), &[("Pulling", "Pulling image")]);
     assert_eq!(judged(&pulling, 100), Next::Wait);
