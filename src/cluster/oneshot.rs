@@ -14,6 +14,9 @@ use super::{ApiFailure, Cluster};
 /// How often a pod that is going is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long a new namespace may do without its default ServiceAccount, which a controller adds a moment later.
+const NEW_NAMESPACE: Duration = Duration::from_secs(10);
+
 /// One-shot pods of one namespace.
 pub struct OneShots<'a> {
     pub cluster: &'a Cluster,
@@ -48,8 +51,17 @@ impl OneShots<'_> {
             reason: String::new(),
             message: error.to_string(),
         })?;
-        let created = self.pods().create(&PostParams::default(), &pod).await;
-        created.map(|_| ()).map_err(|error| self.failed("create", name, &error))
+        let last_try = tokio::time::Instant::now() + NEW_NAMESPACE;
+        loop {
+            match self.pods().create(&PostParams::default(), &pod).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status))
+                    if status.message.contains("serviceaccount \"default\" not found")
+                        && tokio::time::Instant::now() < last_try => {}
+                Err(error) => return Err(self.failed("create", name, &error)),
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Waits for its end; whoever calls bounds it.
