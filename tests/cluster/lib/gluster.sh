@@ -21,7 +21,8 @@ bare_gluster() {
     gluster --mode=script volume create "$GLUSTER_VOLUME" "$NODE_IP:$GLUSTER_STATE/brick" force >&2
   fi
   gluster --mode=script volume start "$GLUSTER_VOLUME" force >&2
-  mount -t glusterfs "$NODE_IP:/$GLUSTER_VOLUME" "$GLUSTER_MOUNT" ||
+  # The mount leaves a process behind, for as long as it lasts.
+  (close_files && mount -t glusterfs "$NODE_IP:/$GLUSTER_VOLUME" "$GLUSTER_MOUNT") >"$LOGS/gluster/mount.log" 2>&1 </dev/null ||
     die "the GlusterFS volume cannot be mounted" "its logs are in /var/log/glusterfs"
   chmod 777 "$GLUSTER_MOUNT"
   echo "$GLUSTER_MOUNT"

@@ -9,6 +9,16 @@ is_running() {
     2>/dev/null && [ "${recorded[*]}" = "${actual[*]}" ]
 }
 
+# Nothing of the caller's stays open: a lock among it, ours or anybody's, would be held for as long as what is started here
+# runs.
+close_files() {
+  local fd
+  for fd in "/proc/$BASHPID/fd"/*; do
+    fd=${fd##*/}
+    if [ "$fd" -gt 2 ]; then exec {fd}>&-; fi
+  done
+}
+
 # launch NAME COMMAND: nothing when it runs already; one that was started with other flags makes place. The child records its own PID before it becomes the command, so
 # there is no moment at which it runs unrecorded.
 launch() {
@@ -26,12 +36,7 @@ launch() {
     printf '%s\0' "$@" >"$RUN/$name.argv"
     echo "$BASHPID" >"$RUN/$name.pid"
     trap - INT TERM HUP
-    # Nothing of the caller's stays open: a lock among it, ours or anybody's, would be held for as long as the component runs.
-    local fd
-    for fd in "/proc/$BASHPID/fd"/*; do
-      fd=${fd##*/}
-      if [ "$fd" -gt 2 ]; then exec {fd}>&-; fi
-    done
+    close_files
     exec setsid "$@" >"$LOGS/$name.log" 2>&1 </dev/null
   ) &
   local child=$! tries=0
