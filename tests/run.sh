@@ -4,6 +4,7 @@
 #
 #   tests/run.sh              everything
 #   tests/run.sh quick        what needs no cluster and no PostgreSQL
+#   tests/run.sh network      only what needs network storage: a real NFS client (emulated, a quarter of an hour) and GlusterFS
 #
 # The cluster is that of PGSET_TEST_KUBECONFIG, else kind's where Docker runs, else one made on the spot (as root, on
 # Debian or a child of it): see tests/cluster/README.md.
@@ -49,6 +50,22 @@ fi
 
 step "the test cluster"
 tests/cluster/cluster.sh up
+
+if [ "${1-}" = network ]; then
+  end_network() {
+    tests/cluster/cluster.sh nfs-down
+    tests/cluster/cluster.sh gluster-down
+  }
+  trap end_network EXIT
+  step "network storage"
+  tests/cluster/cluster.sh nfs
+  tests/cluster/cluster.sh gluster
+  environment=$(tests/cluster/cluster.sh network-env)
+  eval "$environment"
+  step "tests of network storage"
+  cargo test --test real -- storage_network
+  exit
+fi
 
 step "tests"
 # Not at the same time as each other: the real cluster's tests want the machine for themselves.
