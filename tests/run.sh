@@ -52,11 +52,7 @@ step "the test cluster"
 tests/cluster/cluster.sh up
 
 if [ "${1-}" = network ]; then
-  end_network() {
-    tests/cluster/cluster.sh nfs-down
-    tests/cluster/cluster.sh gluster-down
-  }
-  trap end_network EXIT
+  trap 'tests/cluster/cluster.sh nfs-down; tests/cluster/cluster.sh gluster-down' EXIT
   step "network storage"
   tests/cluster/cluster.sh nfs
   tests/cluster/cluster.sh gluster

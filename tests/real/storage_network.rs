@@ -201,6 +201,31 @@ fn what_is_wrong_with_an_export_is_told_before_any_member_waits() {
     nothing_left(&space);
 }
 
+/// The same faults where nobody tried the export first, as the kubelet, the kernel and the start script tell of them.
+#[test]
+fn what_is_wrong_with_an_export_is_told_of_the_members_too() {
+    let Some(nfs) = Nfs::new("members") else { return };
+    let (network, _) = nfs.server.rsplit_once('.').unwrap();
+    let absent = format!("{network}.251");
+    let faults = [
+        ("path", nfs.server.as_str(), "/no/such/path", "PGS-NFS-PATH-MISSING", "does not export /no/such/path"),
+        ("squash", &nfs.server, "/squash", "PGS-DATA-NOT-WRITABLE", "cannot write to /pgdata as uid 999"),
+        ("ro", &nfs.server, "/ro", "PGS-VOLUME-READ-ONLY", "rw"),
+        ("absent", &absent, "/pg", "PGS-NFS-UNREACHABLE", "port 2049"),
+    ];
+    let first = Namespace::new("nfs-members");
+    for (name, server, path, code, words) in faults {
+        let space = Namespace::beside(&first, &format!("nfs-{name}"));
+        let began = Instant::now();
+        let run = nfs.up_at(&space, server, path, &["--no-preflight", "-o", "json"]).expect(3);
+        eprintln!("{code}: {:.1} s", began.elapsed().as_secs_f32());
+        let result = run.json();
+        assert_eq!(result["status"]["findings"][0]["code"], code, "{result:#}");
+        run.says(&[code, "cannot become healthy", words]);
+        space.pgset(&["down", "--yes", "--timeout", "10m"]).expect(0);
+    }
+}
+
 #[test]
 fn a_shared_file_system_on_the_nodes_is_a_host_path() {
     let Some(directory) = wanted("PGSET_TEST_GLUSTER", "a_shared_file_system_on_the_nodes_is_a_host_path") else {
