@@ -35,7 +35,13 @@ fn claims_without_their_volumes() {
     for (capacity, mode, class, lacks) in [
         ("1Mi", "ReadWriteOnce", "", format!("it has 1Mi, the claim asks for {size}")),
         (size.as_str(), "ReadOnlyMany", "", "it allows ReadOnlyMany, the claim asks for ReadWriteOnce".to_owned()),
-        (size.as_str(), "ReadWriteOnce", "gold", "its class is gold, the claim asks for none".to_owned()),
+        // Too small as well: a volume that is made for a claim is bound to it whatever its class is.
+        (
+            "1Mi",
+            "ReadWriteOnce",
+            "gold",
+            format!("its class is gold, the claim asks for none; it has 1Mi, the claim asks for {size}"),
+        ),
     ] {
         let name = format!("{}-wrong", space.name);
         let manifest = format!(
