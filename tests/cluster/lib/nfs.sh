@@ -34,8 +34,9 @@ bare_nfs() {
   nfs_serve
   nfs_boot
   say "waiting for node $NFS_NODE"
-  if ! wait_until 300 nfs_node_is_ready; then
-    tail -n 15 "$NFS_STATE/share/log/kubelet.log" "$LOGS/nfs-console.log" >&2 || true
+  wait_until 300 nfs_node_is_settled || true
+  if ! wait_until 1 nfs_node_is_ready; then
+    tail -n 15 "$NFS_STATE/share/log/kubelet.log" "$LOGS/nfs-console.log" "$LOGS/nfs-node.log" >&2 || true
     die "node $NFS_NODE is not ready" "its logs are in $NFS_STATE/share/log and $LOGS/nfs-console.log"
   fi
   say "the NFS node is up: eval \"\$($0 network-env)\""
@@ -56,15 +57,33 @@ bare_nfs_down() {
     bare_kubectl delete node "$NFS_NODE" --ignore-not-found >/dev/null
   fi
   kill_now nfs-node
+  nfs_end_strays
   kill_now nfs-server
   ip link delete "$NFS_TAP" 2>/dev/null || true
-  if mountpoint -q "$NFS_EXPORTS"; then umount "$NFS_EXPORTS"; fi
+  if mountpoint -q "$NFS_EXPORTS"; then umount "$NFS_EXPORTS" 2>/dev/null || umount -l "$NFS_EXPORTS"; fi
   rm -rf "$NFS_STATE"
 }
 
 nfs_node_is_ready() {
   local NODE=$NFS_NODE
   node_is_ready
+}
+
+# Ready, or never going to be.
+nfs_node_is_settled() { nfs_node_is_ready || ! is_running nfs-node; }
+
+# A virtual machine that runs unrecorded would go on, unseen, at the cost of a processor.
+nfs_end_strays() {
+  local folder pid arguments
+  for folder in /proc/[0-9]*; do
+    { mapfile -d '' arguments <"$folder/cmdline"; } 2>/dev/null || continue
+    [[ "${arguments[0]:-}" == *qemu-system-x86_64 && " ${arguments[*]} " == *"path=$NFS_STATE/share,"* ]] || continue
+    pid=${folder#/proc/}
+    if is_running nfs-node && [ "$(<"$RUN/nfs-node.pid")" = "$pid" ]; then continue; fi
+    say "ending a stray NFS node, PID $pid"
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_until 10 eval "! kill -0 $pid" || true
+  done
 }
 
 # ---- what is built once ---------------------------------------------------------------------------------------------
@@ -186,17 +205,27 @@ EXPORT { Export_Id = 2; Path = $NFS_EXPORTS/squash; Pseudo = /squash; Squash = r
 EXPORT { Export_Id = 3; Path = $NFS_EXPORTS/ro; Pseudo = /ro; Access_Type = RO; FSAL { Name = VFS; } }
 LOG { Default_Log_Level = EVENT; }
 CONF
+  # Another server on all addresses would answer in this one's place.
+  if ! is_running nfs-server && nfs_server_answers 2>/dev/null; then
+    die "port 2049 is taken by another NFS server" "who has it: ss -ltnp sport = :2049"
+  fi
   launch nfs-server ganesha.nfsd -F -f "$NFS_STATE/ganesha.conf" -L "$LOGS/ganesha.log" -p "$NFS_STATE/ganesha.pid"
-  wait_ready nfs-server 20 bash -c "exec 3<>/dev/tcp/$NFS_SERVER_IP/2049"
+  wait_ready nfs-server 20 nfs_server_answers
 }
+
+nfs_server_answers() { bash -c "exec 3<>/dev/tcp/$NFS_SERVER_IP/2049"; }
 
 nfs_boot() {
   local disk
   disk=$(nfs_disk)
   if is_running nfs-node; then return; fi
+  nfs_end_strays
+  # What is known of a node that died says Ready for most of a minute.
+  bare_kubectl delete node "$NFS_NODE" --ignore-not-found >/dev/null
   nfs_configure
   say "starting the NFS node"
-  launch nfs-node env TMPDIR="$NFS_STATE" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max,la57=off \
+  # By the variable and not by env, which would be recorded as a part of the command and never be found in it again.
+  TMPDIR=$NFS_STATE launch nfs-node qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max,la57=off \
     -machine q35,usb=off,vmport=off -smp 2 -m 3072 -nodefaults -display none -no-reboot -serial "file:$LOGS/nfs-console.log" \
     -kernel "$disk/vmlinuz" -initrd "$disk/initrd.img" \
     -append "console=ttyS0 quiet mitigations=off nokaslr no_timer_check audit=0 apparmor=0 nowatchdog random.trust_cpu=on cgroup_no_v1=all panic=1" \
