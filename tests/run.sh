@@ -52,7 +52,7 @@ step "the test cluster"
 tests/cluster/cluster.sh up
 
 if [ "${1-}" = network ]; then
-  trap 'tests/cluster/cluster.sh nfs-down; tests/cluster/cluster.sh gluster-down' EXIT
+  trap 'tests/cluster/cluster.sh nfs-down || true; tests/cluster/cluster.sh gluster-down || true' EXIT
   step "network storage"
   tests/cluster/cluster.sh nfs
   tests/cluster/cluster.sh gluster

@@ -13,9 +13,12 @@ bare_gluster() {
     echo "$GLUSTER_MOUNT"
     return
   fi
-  mkdir -p "$GLUSTER_STATE/brick" "$GLUSTER_MOUNT" "$LOGS/gluster"
-  launch glusterd glusterd --no-daemon --log-file="$LOGS/gluster/glusterd.log" --pid-file="$GLUSTER_STATE/glusterd.pid"
-  wait_ready glusterd 30 gluster --mode=script volume list
+  # A mount whose process died is none, but it is in the way of another.
+  umount -l "$GLUSTER_MOUNT" 2>/dev/null || true
+  gluster_serve
+  # GlusterFS remembers a volume after its brick has gone.
+  [ -d "$GLUSTER_STATE/brick/.glusterfs" ] || gluster_forget
+  mkdir -p "$GLUSTER_STATE/brick" "$GLUSTER_MOUNT"
   # By the node's own address: a peer called localhost is refused, and a brick below / has to be forced.
   if ! gluster --mode=script volume info "$GLUSTER_VOLUME" >/dev/null 2>&1; then
     gluster --mode=script volume create "$GLUSTER_VOLUME" "$NODE_IP:$GLUSTER_STATE/brick" force >&2
@@ -28,14 +31,26 @@ bare_gluster() {
   echo "$GLUSTER_MOUNT"
 }
 
+gluster_serve() {
+  mkdir -p "$GLUSTER_STATE" "$LOGS/gluster"
+  launch glusterd glusterd --no-daemon --log-file="$LOGS/gluster/glusterd.log" --pid-file="$GLUSTER_STATE/glusterd.pid"
+  wait_ready glusterd 30 gluster --mode=script volume list
+}
+
+# Stopping a volume also ends the processes that serve its bricks.
+gluster_forget() {
+  gluster --mode=script volume stop "$GLUSTER_VOLUME" force >/dev/null 2>&1 || true
+  gluster --mode=script volume delete "$GLUSTER_VOLUME" >/dev/null 2>&1 || true
+}
+
 gluster_is_mounted() { mountpoint -q "$GLUSTER_MOUNT"; }
 
 bare_gluster_down() {
   need_root "removing the GlusterFS volume"
-  if gluster_is_mounted; then umount "$GLUSTER_MOUNT" || umount -l "$GLUSTER_MOUNT"; fi
-  if is_running glusterd; then
-    gluster --mode=script volume stop "$GLUSTER_VOLUME" force >/dev/null 2>&1 || true
-    gluster --mode=script volume delete "$GLUSTER_VOLUME" >/dev/null 2>&1 || true
+  umount "$GLUSTER_MOUNT" 2>/dev/null || umount -l "$GLUSTER_MOUNT" 2>/dev/null || true
+  # A glusterd that died is needed once more, for what it left running and for what it remembers.
+  if [ -d "/var/lib/glusterd/vols/$GLUSTER_VOLUME" ] && command -v glusterd >/dev/null; then
+    if (gluster_serve); then gluster_forget; fi
   fi
   halt glusterd
   rm -rf --one-file-system "$GLUSTER_STATE"

@@ -54,7 +54,7 @@ bare_network_env() {
 bare_nfs_down() {
   need_root "removing the NFS node"
   if [ -f "$KUBECONFIG_FILE" ] && api_get /readyz >/dev/null 2>&1; then
-    bare_kubectl delete node "$NFS_NODE" --ignore-not-found >/dev/null
+    bare_kubectl delete node "$NFS_NODE" --ignore-not-found >/dev/null || say "node $NFS_NODE is still known to the cluster"
   fi
   kill_now nfs-node
   nfs_end_strays
