@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 command -v cargo >/dev/null || { echo "there is no cargo: install Rust from https://rustup.rs, then repeat" >&2; exit 1; }
 
 if [ -z "${KUBECONFIG-}" ] && [ ! -e "$HOME/.kube/config" ]; then
-  echo "no kubeconfig: making a test cluster (the first time takes about ten minutes; tests/cluster/cluster.sh down removes it)" >&2
+  echo "no kubeconfig: making a test cluster (the first time takes about a quarter of an hour; tests/cluster/cluster.sh down removes it)" >&2
   tests/cluster/cluster.sh up
   KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig)
   export KUBECONFIG
