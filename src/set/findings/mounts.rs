@@ -22,8 +22,16 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let event = newest.last().filter(|_| !pod.is_running())?;
     let message = event.message.as_deref()?;
     // The kubelet asked before the Node authorizer knew the pod, or before it knew of the claim's volume (it asks again, and
-    // a claim that stays unbound is told as such), or a reference is missing (told there).
-    let elsewhere = ["no relationship found", "PVC is not bound", "secret \"", "configmap \""];
+    // a claim that stays unbound is told as such), or has not been sent what it asked for yet (a node that is cut off is told
+    // as such), or a reference is missing (told there).
+    let elsewhere = [
+        "no relationship found",
+        "PVC is not bound",
+        "failed to sync configmap cache",
+        "failed to sync secret cache",
+        "secret \"",
+        "configmap \"",
+    ];
     if elsewhere.iter().any(|words| message.contains(words)) {
         return None;
     }
@@ -328,6 +336,8 @@ mod tests {
         for message in [
             "failed to sync: no relationship found between node 'x' and this object",
             "Unable to attach or mount volumes: error processing PVC shop/pgdata-pgset-2: PVC is not bound",
+            "MountVolume.SetUp failed for volume \"config\" : failed to sync configmap cache: timed out waiting for the condition",
+            "MountVolume.SetUp failed for volume \"passwords\" : failed to sync secret cache: timed out waiting for the condition",
         ] {
             assert!(found(message).is_empty(), "{message}");
         }
