@@ -179,13 +179,20 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// Whether the server did not act on the request, by its own word or because it was never sent. The API server closes the
+/// Whether the server did not act on the request, by its own word or because it was never sent, such as when the connection
+/// that another request was opening did not come about. The API server closes the
 /// connection after a 401: of what was sent together, one is answered and the rest is turned away by a GOAWAY without an
 /// error, which says of the streams above its number that they were not taken (RFC 9113, 6.8).
 fn says_not_taken(error: &(dyn Error + 'static)) -> bool {
     let turned_away =
         |error: &h2::Error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
-    error.downcast_ref().is_some_and(turned_away) || error.downcast_ref().is_some_and(hyper::Error::is_canceled)
+    // The pool's own error is private, and has no other mark than its words.
+    let never_sent = |error: &legacy::Error| {
+        error.is_connect() && error.source().is_some_and(|cause| cause.to_string() == "request was canceled")
+    };
+    error.downcast_ref().is_some_and(turned_away)
+        || error.downcast_ref().is_some_and(never_sent)
+        || error.downcast_ref().is_some_and(hyper::Error::is_canceled)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::report::{ColorChoice, Ui, UiOptions};
 use crate::settings::{self, Connection, Env, Target, Timeout};
 
 /// No look at a set takes longer on a cluster that works.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// One run of pgset.
 pub struct App {

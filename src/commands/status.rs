@@ -10,7 +10,7 @@ use super::app::{App, patiently};
 use super::ask::{Asker, superuser};
 use super::learn::{learn, members, read_all_last_words};
 use crate::cli::{StatusArgs, StatusFormat};
-use crate::cluster::{Cluster, SetSecret, Watch, look, look_at_events, look_at_nodes, sets_named};
+use crate::cluster::{Cluster, SetSecret, Watch, live_set, look, look_at_events, look_at_nodes, sets_named};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::document;
@@ -118,6 +118,10 @@ fn verdict(view: &StatusView) -> Outcome {
 /// Shows the set again at every change until interrupted.
 async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat) -> Outcome {
     let namespace = names.namespace();
+    // The watches below go on through an outage; one that is there from the beginning should end it.
+    if patiently(cluster, live_set(cluster, namespace, names.set())).await??.is_none() {
+        return Err(no_such_set(app, cluster, names).await);
+    }
     let watch = Watch::start(cluster, namespace, names.set());
     let secret = names.passwords();
     let (listed, secret) = join!(watch.complete(), SetSecret::read(cluster, namespace, &secret));

@@ -122,12 +122,7 @@ impl Fake {
 
         let cluster = Arc::new(Mutex::new(cluster));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
-            "users": [{"name": "fake", "user": {}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
-        std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+        let folder = folder_for(&format!("http://{}", listener.local_addr().unwrap()));
         let shared = Arc::clone(&cluster);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -140,6 +135,16 @@ impl Fake {
                 }
             }
         });
+        Self { folder, cluster }
+    }
+
+    /// A server that takes every connection and never says a word, in this scheme.
+    pub fn silent(scheme: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = folder_for(&format!("{scheme}://{}", listener.local_addr().unwrap()));
+        let cluster = Arc::<Mutex<Cluster>>::default();
+        let shared = Arc::clone(&cluster);
+        thread::spawn(move || listener.incoming().flatten().for_each(|client| lock(&shared).connections.push(client)));
         Self { folder, cluster }
     }
 
@@ -236,6 +241,17 @@ impl Fake {
             requests,
         }
     }
+}
+
+/// A home with a kubeconfig for this server.
+fn folder_for(server: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": server}}],
+        "users": [{"name": "fake", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
+    std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+    folder
 }
 
 fn lock(cluster: &Mutex<Cluster>) -> MutexGuard<'_, Cluster> {

@@ -5,6 +5,7 @@
 mod commands;
 mod fake;
 mod live;
+mod silent;
 
 use http::{Request, Response};
 use kube::Client;
