@@ -114,7 +114,7 @@ fn routed(shared: Client, single: Client, namespace: String) -> Client {
                 let Some(again) = copy(&request) else { break };
                 match shared.send(request).await {
                     // Nothing was sent: the connection did not come about.
-                    Err(error) if chain(&error).any(|cause| cause.is::<NoHttp2>()) => {
+                    Err(error) if chain(&error).any(<dyn Error + 'static>::is::<NoHttp2>) => {
                         refused.store(true, Ordering::Relaxed);
                         return single.send(again).await;
                     }
@@ -295,7 +295,7 @@ mod tests {
     async fn a_server_that_says_nothing_is_given_up() {
         let service = tower::service_fn(|request: Request<Body>| async move {
             if request.uri().path() == "/version" {
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             }
             Ok::<_, BoxError>(Response::new(Body::empty()))
         });
@@ -303,7 +303,7 @@ mod tests {
         let silent = || async {
             let began = tokio::time::Instant::now();
             let error = client.send(request(false)).await.unwrap_err();
-            assert!(chain(&error).any(|cause| cause.is::<Silent>()), "{error:?}");
+            assert!(chain(&error).any(<dyn Error + 'static>::is::<Silent>), "{error:?}");
             began.elapsed()
         };
         assert_eq!(silent().await, FIRST_ANSWER);
