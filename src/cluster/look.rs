@@ -1,9 +1,11 @@
 //! One look at a set, without watching it.
 
+use std::collections::BTreeSet;
+
 use futures::{TryFutureExt, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -83,6 +85,24 @@ pub async fn look_at_services(cluster: &Cluster, namespace: &str, name: &str) ->
     let services: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
     let ours = ListParams::default().labels(&format!("app={name}"));
     services.list(&ours).await.ok().map(|list| list.items)
+}
+
+/// The keys of a ConfigMap; `None` when there is none.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn config_keys(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<BTreeSet<String>>, ApiFailure> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+    let what = || format!("failed to read ConfigMap {name} in namespace {namespace}");
+    let map = maps.get_opt(name).await.map_err(|error| ApiFailure::new(what(), &error))?;
+    Ok(map.map(|map| {
+        let texts = map.data.into_iter().flatten().map(|(key, _)| key);
+        texts.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key)).collect()
+    }))
 }
 
 /// The namespaces in which a set of this name lives, as far as the user may see.

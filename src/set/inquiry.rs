@@ -46,6 +46,8 @@ pub enum Question {
     /// PersistentVolumes and StorageClasses.
     Volumes,
     Services,
+    /// The keys of a ConfigMap that a member was said to lack, or to lack something of.
+    Config(String),
     /// The log of a container that runs.
     Log(String),
     /// PostgreSQL in a container whose probes have not succeeded yet.
@@ -152,6 +154,9 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
     } else if seen.pods.iter().any(|pod| is_mounting(seen, pod)) {
         wanted.insert(Question::Volumes, MOUNTING);
     }
+    // Said once, and mended since, perhaps.
+    wanted
+        .extend(findings::lacking_configs(seen).into_iter().map(|name| (Question::Config(name), SignedDuration::ZERO)));
     let unmet = health::health(seen).unmet;
     if !unmet.is_empty() && unmet.iter().all(|unmet| matches!(unmet, Unmet::Endpoints { .. })) {
         wanted.insert(Question::Services, ENDPOINTS);
@@ -331,6 +336,19 @@ mod tests {
         let mut inquiry = Inquiry::default();
         assert_eq!(inquiry.next(&mut pending, noon()), []);
         assert_eq!(inquiry.next(&mut pending, after(3)), [Question::Volumes]);
+    }
+
+    #[test]
+    fn a_configmap_that_lacks_something_is_looked_at_at_once_and_again() {
+        let message = "couldn't find key start.sh in ConfigMap default/pgset-config";
+        let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
+        let mut lacking = seen(json!([pod("pgset-0", false, waiting)]));
+        let mut inquiry = Inquiry::default();
+        let config = [Question::Config("pgset-config".to_owned())];
+        assert_eq!(inquiry.next(&mut lacking, noon()), config);
+        assert_eq!(inquiry.next(&mut lacking, after(4)), []);
+        assert_eq!(inquiry.wake_at(&lacking, after(4)), Some(after(5)));
+        assert_eq!(inquiry.next(&mut lacking, after(5)), config);
     }
 
     #[test]

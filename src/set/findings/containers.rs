@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Even
 use super::super::Observation;
 use super::super::observation::PodReading;
 use super::data;
+use super::references::{self, Lacking};
 use super::revision::speaks;
-use super::{Asked, Depth, Entry, Finding, Severity};
+use super::{Asked, Depth, Entry, Finding, Severity, quoted_after};
 
 /// From this restart on a crash counts as a loop: one restart can come from the kubelet or the node, the second crash
 /// in a row is the member's own.
@@ -143,7 +144,7 @@ fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
-    let finding = died(asked, name, container, ended);
+    let finding = died(asked, pod, container, ended);
     Some(match next_try(asked, container, ended) {
         Some(next) if finding.severity == Severity::Fatal => old_news(asked, name, finding, next),
         _ => finding,
@@ -192,8 +193,9 @@ fn wrong_architecture(pod: &str) -> Finding {
         .fix("choose an image that is made for the node's as well: kubectl get nodes -L kubernetes.io/arch; pgset up --image …")
 }
 
-fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
+fn died(asked: &Asked<'_>, dead: &Pod, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
     let seen = asked.seen;
+    let pod = dead.metadata.name.as_deref().unwrap_or_default();
     let lines: &[String] = seen.logs.get(pod).map_or(&[], Vec::as_slice);
     let tail = &lines[lines.len().saturating_sub(5)..];
     let code = ended.exit_code;
@@ -222,9 +224,7 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         )
         .fix("give it more: pgset up --memory …")
     } else if code == REFUSED && script.is_some_and(|words| words.starts_with("there is no password")) {
-        let secret = format!("{}-passwords", seen.name);
-        Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &secret, in_its_words(""))
-            .fix(format!("put back what the database knows: kubectl -n {} edit secret {secret}", seen.namespace))
+        no_password(seen, dead, script.unwrap_or_default())
     } else if code == REFUSED && script.is_some_and(|words| words.starts_with("the image has no ")) {
         about("PGS-IMAGE-NOT-POSTGRES", Severity::Fatal, in_its_words(""))
             .fix("choose an image with PostgreSQL's server and client programs: pgset up --image docker.io/library/postgres:17")
@@ -242,6 +242,8 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         let words = postgres_says(lines).unwrap_or_default();
         about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}"))
             .fix("correct it: pgset up --set-parameter NAME=VALUE")
+    } else if let Some((lacking, _)) = references::unread(dead, lines) {
+        references::finding(seen, dead, &lacking)
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -251,6 +253,16 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             .fix(logs)
     };
     finding.evidence_lines(tail)
+}
+
+/// The Secret lacks a password, in the start script's words; or has it again.
+fn no_password(seen: &Observation, dead: &Pod, words: &str) -> Finding {
+    let lacking = Lacking::password(seen, quoted_after(words, "password ").unwrap_or("?"));
+    if lacking.is_there(seen) {
+        return references::finding(seen, dead, &lacking);
+    }
+    Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &lacking.object, words)
+        .fix(references::put_back(seen))
 }
 
 /// The start script's last sentence: the termination message, or the log's last line where that is missing.
@@ -511,6 +523,21 @@ mod tests {
             let found = &ended(0, terminated, &[])[0];
             assert_eq!((found.code, found.summary.as_str(), found.ends_wait(noon())), (code, words, true));
             assert!(found.fix[0].contains(fix), "{:?}", found.fix);
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_back_in_the_secret_is_waited_for() {
+        let words = "there is no password \"user\" in the Secret";
+        let died = json!({"terminated": {"exitCode": 78, "reason": "Error", "message": words}});
+        let container =
+            json!({"restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": died});
+        let mut seen = seen(json!([pod("pgset-0", container)]), json!([]));
+        for (keys, ends) in [(vec!["superuser"], true), (vec!["superuser", "user"], false)] {
+            let keys = keys.into_iter().map(str::to_owned).collect();
+            seen.keys.insert("Secret pgset-passwords".to_owned(), Some(keys));
+            let found = &findings(&Asked { seen: &seen, since: Some(noon()) })[0];
+            assert_eq!((found.code, found.ends_wait(noon())), ("PGS-SECRET-MISSING", ends));
         }
     }
 

@@ -40,6 +40,7 @@ pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub(super) use images::newest_of_image;
+pub use references::lacking_configs;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
 pub use scheduling::finds_no_node;
@@ -305,6 +306,12 @@ impl Asked<'_> {
 #[must_use]
 pub fn was_refused_before(seen: &Observation, since: Timestamp) -> bool {
     admission::last_refusal(seen).and_then(happened).is_some_and(|at| at < since)
+}
+
+/// Whether a member does not exist because the API server refused its pod.
+#[must_use]
+pub fn is_refused(seen: &Observation) -> bool {
+    admission::last_refusal(seen).is_some()
 }
 
 /// When an event happened first.
