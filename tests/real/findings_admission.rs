@@ -164,7 +164,7 @@ fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
     let authority = authority.to_str().unwrap();
     let run = |server: &str, authority: &str, user: &str| {
         let file = kubeconfig(here, server, authority, user);
-        Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(1)
+        Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(3)
     };
 
     // Another cluster's authority, as after a cluster was made again.
@@ -207,7 +207,7 @@ fn credentials_that_have_expired() {
         fs::write(&file, config.to_string()).unwrap();
         for command in ["status", "up", "doctor"] {
             let run =
-                Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(1);
+                Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(3);
             run.says(&["does not accept your credentials", "expired", "log in again"]);
         }
     }
