@@ -72,6 +72,14 @@ fn an_init_container_that_fails_and_a_configuration_that_cannot_be() {
         &["init container prepare ends with exit code 3", "logs pgset-0 -c prepare"],
     );
 
+    let hanging = Namespace::beside(&space, "init-hangs");
+    let folder =
+        templates(&hanging, "init-hangs", "statefulset.yaml", &[(POD, &init.replace("exit 3", "exec sleep 3600"))]);
+    let up = ["up", "--replicas", "1", "--templates", folder.as_str()];
+    let words = ["init container prepare has not ended yet", "logs pgset-0 -c prepare"];
+    waits(&hanging, &up, "20s", "PGS-INIT-CONTAINER", &words);
+    hanging.pgset(&["status"]).expect(3);
+
     let config = Namespace::beside(&space, "config");
     let folder = templates(&config, "config", "statefulset.yaml", &[("runAsUser: {{ uid }}", "runAsUser: 0")]);
     let up = ["up", "--replicas", "1", "--templates", folder.as_str()];

@@ -49,8 +49,9 @@ fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
     let current = all.iter().find(|container| {
         let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-        // A sidecar is an init container that has started and goes on.
-        ended.is_none_or(|ended| ended.exit_code != 0) && !container.started.unwrap_or(false)
+        // "Started" says of a sidecar that the next container may begin, and of any other merely that it runs.
+        let goes_on = container.started.unwrap_or(false) && is_sidecar(pod, &container.name);
+        ended.is_none_or(|ended| ended.exit_code != 0) && !goes_on
     })?;
     let init = &current.name;
     let state = current.state.as_ref()?;
@@ -77,6 +78,12 @@ fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let words = message(ended).map_or_else(String::new, |words| format!(": {words}"));
     let finding = about(severity, format!("init container {init} ends with exit code {}{words}", ended.exit_code));
     Some(unless_it_loops(finding))
+}
+
+/// Whether an init container is meant to run beside the others.
+fn is_sidecar(pod: &Pod, init: &str) -> bool {
+    let all = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    all.into_iter().any(|one| one.name == init && one.restart_policy.as_deref() == Some("Always"))
 }
 
 /// A death that may have been the only one.
@@ -662,6 +669,23 @@ mod tests {
         assert_eq!((runs.severity, runs.normal_until), (Severity::Waiting, Some(noon() + INIT_NORMAL)));
         assert!(judged(0, json!({"waiting": {"reason": "PodInitializing"}})).is_empty());
         assert!(judged(0, json!({"terminated": {"exitCode": 0}})).is_empty());
+    }
+
+    #[test]
+    fn an_init_container_that_hangs_is_told_from_a_sidecar() {
+        let judged = |policy: serde_json::Value| {
+            let mut pod = pod("pgset-0", json!({"state": {"waiting": {"reason": "PodInitializing"}}}));
+            pod["spec"]["initContainers"] = json!([{"name": "prepare", "restartPolicy": policy}]);
+            let running = json!({"running": {"startedAt": noon().to_string()}});
+            pod["status"]["initContainerStatuses"] = json!([{"name": "prepare", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "started": true, "state": running}]);
+            findings(&Asked { seen: &seen(json!([pod]), json!([])), since: None })
+        };
+        let hangs = &judged(serde_json::Value::Null)[0];
+        assert_eq!((hangs.code, hangs.severity), ("PGS-INIT-CONTAINER", Severity::Waiting));
+        assert_eq!(hangs.normal_until, Some(noon() + INIT_NORMAL));
+        assert!(hangs.summary.contains("init container prepare has not ended yet"), "{hangs:?}");
+        assert!(judged(json!("Always")).is_empty());
     }
 
     #[test]
