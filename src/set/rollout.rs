@@ -207,7 +207,8 @@ impl Rollout {
         self.met
             .retain(|(code, object), _| found.iter().any(|finding| finding.code == *code && finding.object == *object));
         for finding in found {
-            let met = *self.met.entry((finding.code, finding.object.clone())).or_insert(now);
+            let first = finding.wrong_since.map_or(now, |since| since.min(now));
+            let met = *self.met.entry((finding.code, finding.object.clone())).or_insert(first);
             finding.met_at(met);
         }
     }
@@ -767,6 +768,38 @@ mod tests {
         assert_eq!(told[0], "cloning: 0 B of 100 GB");
         assert_eq!(told.len(), 120, "one line at the beginning, then one every half minute");
         assert!(told.contains(&"cloning: 50 GB of 100 GB".to_owned()), "{told:?}");
+    }
+
+    #[test]
+    fn why_a_replica_is_late_is_on_screen_within_two_seconds_and_ends_the_wait_only_after_its_grace() {
+        let refused = "2026-11-24 12:00:00.000 UTC [33] FATAL:  could not connect: FATAL:  password authentication failed for user \"replicator\"";
+        let other =
+            "2026-11-24 12:00:00.000 UTC [33] FATAL:  highest timeline 1 of the primary is behind recovery timeline 2";
+        for (line, code, told_by) in [(refused, "PGS-REPLICATION-PASSWORD", 2), (other, "PGS-OTHER-TIMELINE", 5)] {
+            let mut late = seen(true);
+            change(&mut late, |server| server.wal_receiver = None);
+            let (mut rollout, mut inquiry) = (rollout(), super::super::inquiry::Inquiry::default());
+            let (mut told, mut now) = (None, noon());
+            while told.is_none() {
+                for question in inquiry.next(&mut late, now) {
+                    if let super::super::inquiry::Question::Log(member) = question {
+                        late.running_logs.insert(member, vec![line.to_owned()]);
+                    }
+                }
+                let step = rollout.step(&late, now);
+                assert_eq!(step.verdict, Verdict::Continue);
+                let found = |event: &Event| matches!(event, Event::Found(finding) if finding.code == code);
+                told = step.events.iter().any(found).then_some(now);
+                let again = inquiry.wake_at(&late, now).map_or(step.wake_at, |at| at.min(step.wake_at));
+                now = again.max(now + SignedDuration::from_millis(1));
+                assert!(now < after(11), "{code} is never told");
+            }
+            let told = told.unwrap().duration_since(noon());
+            assert!(told <= SignedDuration::from_secs(told_by), "{code}: {told}");
+            assert!(told >= UNSETTLED && (told_by == 2 || told >= SignedDuration::from_secs(5)), "{code}: {told}");
+            assert_eq!(rollout.step(&late, after(11)).verdict, Verdict::Continue, "{code}");
+            assert!(matches!(rollout.step(&late, after(12)).verdict, Verdict::Failed(_)), "{code}");
+        }
     }
 
     #[test]

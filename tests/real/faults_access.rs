@@ -24,7 +24,7 @@ impl Credentials {
     /// A server on which nothing listens.
     pub fn to_nowhere(name: &str) -> Self {
         let credentials = Self::new(name);
-        let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+        let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:9'}}]\n\
             users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
             current-context: a\n";
         std::fs::write(&credentials.file, text).unwrap();
@@ -84,7 +84,7 @@ fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
     let began = Instant::now();
     let nowhere = Credentials::to_nowhere("refused");
     let refused = [
-        "failed to reach the API server https://127.0.0.1:1/",
+        "failed to reach the API server https://127.0.0.1:9/",
         "Connection refused",
         "config current-context",
         "PGS-API-UNREACHABLE",

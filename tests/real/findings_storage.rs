@@ -207,7 +207,7 @@ fn a_volume_that_is_full_under_a_replica() {
     let volume = space.kubectl(&["get", "pvc", "pgdata-pgset-1", "-o=jsonpath={.spec.volumeName}"]);
     let path = kubectl(&["get", "pv", &volume, "-o=jsonpath={.spec.hostPath.path}{.spec.local.path}"]);
     let small = Small::new(Path::new(path.trim()), "size=30m");
-    let words = ["Pod pgset-1", "the member's volume is full: ", "of 30 MB and ", "df -h"];
+    let words = ["Pod pgset-1", "the member's volume is full", " MB are free on /pgdata", "-- df -h /pgdata"];
     gives_up(&space, &["scale", "2"], "PGS-VOLUME-FULL", &words);
     // The primary has nothing to do with it.
     assert_eq!(space.psql("pgset-0", "select row from kept"), "1");

@@ -78,6 +78,9 @@ pub struct Finding {
     /// above.
     #[serde(skip)]
     pub lasting: Option<(SignedDuration, Option<SignedDuration>)>,
+    /// Since when whoever looks has seen that something is wrong, where what it is was asked only later.
+    #[serde(skip)]
+    pub wrong_since: Option<Timestamp>,
 }
 
 /// What follows from a finding's cause, found as well but not worth a finding of its own.
@@ -143,6 +146,7 @@ impl Finding {
             fatal_from: None,
             normal_until: None,
             lasting: None,
+            wrong_since: None,
         }
     }
 
@@ -150,6 +154,12 @@ impl Finding {
     fn blocking_from(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
         self.severity = Severity::Blocking;
         self.fatal_from = since.and_then(|since| since.checked_add(grace).ok());
+        self
+    }
+
+    /// A finding that explains what has been seen since then.
+    fn wrong_since(mut self, since: Option<Timestamp>) -> Self {
+        self.wrong_since = since;
         self
     }
 
