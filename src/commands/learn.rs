@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::ask::Asker;
-use crate::cluster::{Cluster, Members, config_keys, look_at_services, look_at_volumes};
+use crate::cluster::{Cluster, Members, keys_of, look_at_services, look_at_volumes};
 use crate::set::Observation;
-use crate::set::findings::lacking_configs;
+use crate::set::findings::lacking_objects;
 use crate::set::inquiry::Question;
 use crate::set::observation::PodReading;
 use crate::set::rollout::died_members;
@@ -18,7 +18,7 @@ pub async fn learn(cluster: &Cluster, asker: &Asker, questions: &[Question], see
         match question {
             Question::Volumes => (seen.volumes, seen.classes) = look_at_volumes(cluster).await,
             Question::Services => seen.services = look_at_services(cluster, &namespace, &set).await,
-            Question::Config(name) => look_at_config(cluster, name, seen).await,
+            Question::Keys(kind, name) => look_at_keys(cluster, kind, name, seen).await,
             Question::Log(member) => {
                 let members = Members { cluster, namespace: &namespace };
                 let mut lines = members.newest_words(member).await.unwrap_or_default();
@@ -50,18 +50,18 @@ pub async fn read_last_words(cluster: &Cluster, dead: impl IntoIterator<Item = S
             _ => members.last_words(&member, ended).await,
         };
         seen.logs.insert(member, words.unwrap_or_default());
-        missed = lacking_configs(seen);
+        missed = lacking_objects(seen);
     }
     // What they missed may be there by now, and then their last words are old news.
-    for name in missed {
-        look_at_config(cluster, &name, seen).await;
+    for (kind, name) in missed {
+        look_at_keys(cluster, kind, &name, seen).await;
     }
 }
 
-async fn look_at_config(cluster: &Cluster, name: &str, seen: &mut Observation) {
+async fn look_at_keys(cluster: &Cluster, kind: &str, name: &str, seen: &mut Observation) {
     // Not allowed to look: what was said has to do.
-    if let Ok(keys) = config_keys(cluster, &seen.namespace, name).await {
-        seen.keys.insert(format!("ConfigMap {name}"), keys);
+    if let Ok(keys) = keys_of(cluster, &seen.namespace, kind, name).await {
+        seen.keys.insert(format!("{kind} {name}"), keys);
     }
 }
 

@@ -56,8 +56,8 @@ pub enum Question {
     /// PersistentVolumes and StorageClasses.
     Volumes,
     Services,
-    /// The keys of a ConfigMap that a member was said to lack, or to lack something of.
-    Config(String),
+    /// The keys of a ConfigMap or Secret (kind and name) that a member was said to lack, or to lack something of.
+    Keys(&'static str, String),
     /// The log of a container that runs.
     Log(String),
     /// PostgreSQL in a container whose probes have not succeeded yet.
@@ -134,7 +134,7 @@ impl Inquiry {
 fn pause(question: &Question) -> SignedDuration {
     match question {
         Question::Log(_) => READ_AGAIN,
-        Question::Volumes | Question::Services | Question::Config(_) | Question::Member(_) => AGAIN,
+        Question::Volumes | Question::Services | Question::Keys(..) | Question::Member(_) => AGAIN,
     }
 }
 
@@ -173,8 +173,8 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
         wanted.insert(Question::Volumes, MOUNTING);
     }
     // Said once, and mended since, perhaps.
-    wanted
-        .extend(findings::lacking_configs(seen).into_iter().map(|name| (Question::Config(name), SignedDuration::ZERO)));
+    let lacking = findings::lacking_objects(seen).into_iter();
+    wanted.extend(lacking.map(|(kind, name)| (Question::Keys(kind, name), SignedDuration::ZERO)));
     let unmet = health::health(seen).unmet;
     if !unmet.is_empty() && unmet.iter().all(|unmet| matches!(unmet, Unmet::Endpoints { .. })) {
         wanted.insert(Question::Services, ENDPOINTS);
@@ -218,7 +218,8 @@ fn is_late(seen: &Observation, pod: &Pod) -> bool {
 /// Whether there is a primary which knows nothing of this member.
 fn is_unheard_of(seen: &Observation, member: &str) -> bool {
     let primaries = seen.primaries();
-    let known = primaries.iter().filter_map(|primary| seen.standby(seen.server(primary)?, member)).next().is_some();
+    let known =
+        primaries.iter().any(|primary| seen.server(primary).is_some_and(|one| seen.standby(one, member).is_some()));
     !primaries.is_empty() && !known && seen.clone_progress(member).is_none()
 }
 
@@ -394,7 +395,7 @@ mod tests {
         let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
         let mut lacking = seen(json!([pod("pgset-0", false, waiting)]));
         let mut inquiry = Inquiry::default();
-        let config = [Question::Config("pgset-config".to_owned())];
+        let config = [Question::Keys("ConfigMap", "pgset-config".to_owned())];
         assert_eq!(inquiry.next(&mut lacking, noon()), config);
         assert_eq!(inquiry.next(&mut lacking, after(4)), []);
         assert_eq!(inquiry.wake_at(&lacking, after(4)), Some(after(5)));

@@ -2,7 +2,7 @@
 
 use crate::faults::gives_up;
 use crate::findings::templates;
-use crate::harness::{Namespace, Run, wait_for};
+use crate::harness::{Namespace, Run, kubectl_command, wait_for};
 
 /// Takes a key out of an object's data.
 fn take_out(space: &Namespace, kind: &str, object: &str, key: &str) {
@@ -66,6 +66,11 @@ fn a_key_that_a_crunchy_sets_volumes_lack_is_named_and_up_puts_it_back() {
         Run::of(command.output().unwrap())
     };
     up().expect(0);
+    // The image's script makes the database with a server of its own, and starts the real one then.
+    wait_for("the script to be done", || {
+        let test = ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "test", "-s", "/tmp/stop.log"];
+        kubectl_command().args(test).output().unwrap().status.success().then_some(())
+    });
     take_out(&space, "configmap", "pgset-config", "user-name");
     space.kubectl(&["delete", "pod", "pgset-0"]);
     let words = ["has no key user-name, which pgset-0 needs", "put it back: pgset up"];

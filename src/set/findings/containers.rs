@@ -8,7 +8,7 @@ use super::super::observation::PodReading;
 use super::data;
 use super::references::{self, Lacking};
 use super::revision::speaks;
-use super::{Asked, Depth, Entry, Finding, Severity, quoted_after};
+use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// From this restart on a crash counts as a loop: one restart can come from the kubelet or the node, the second crash
 /// in a row is the member's own.
@@ -153,7 +153,9 @@ fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let name = pod.metadata.name.as_deref()?;
     let finding = died(asked, pod, container, ended);
     Some(match next_try(asked, container, ended) {
-        Some(next) if finding.severity == Severity::Fatal => old_news(asked, name, finding, next),
+        Some(next) if finding.severity == Severity::Fatal && !references::lacks_still(asked.seen, pod) => {
+            old_news(asked, name, finding, next)
+        }
         _ => finding,
     })
 }
@@ -230,8 +232,8 @@ fn died(asked: &Asked<'_>, dead: &Pod, container: &ContainerStatus, ended: &Cont
             "PostgreSQL used more memory than the member's limit and was killed".to_owned(),
         )
         .fix("give it more: pgset up --memory …")
-    } else if code == REFUSED && script.is_some_and(|words| words.starts_with("there is no password")) {
-        no_password(seen, dead, script.unwrap_or_default())
+    } else if let Some(lacking) = script.filter(|_| code == REFUSED).and_then(|words| Lacking::password(seen, words)) {
+        no_password(seen, dead, &lacking, script.unwrap_or_default())
     } else if code == REFUSED && script.is_some_and(|words| words.starts_with("the image has no ")) {
         about("PGS-IMAGE-NOT-POSTGRES", Severity::Fatal, in_its_words(""))
             .fix("choose an image with PostgreSQL's server and client programs: pgset up --image docker.io/library/postgres:17")
@@ -263,10 +265,9 @@ fn died(asked: &Asked<'_>, dead: &Pod, container: &ContainerStatus, ended: &Cont
 }
 
 /// The Secret lacks a password, in the start script's words; or has it again.
-fn no_password(seen: &Observation, dead: &Pod, words: &str) -> Finding {
-    let lacking = Lacking::password(seen, quoted_after(words, "password ").unwrap_or("?"));
+fn no_password(seen: &Observation, dead: &Pod, lacking: &Lacking, words: &str) -> Finding {
     if lacking.is_there(seen) {
-        return references::finding(seen, dead, &lacking);
+        return references::finding(seen, dead, lacking);
     }
     Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &lacking.object, words)
         .fix(references::put_back(seen))
@@ -543,6 +544,7 @@ mod tests {
         for (keys, ends) in [(vec!["superuser"], true), (vec!["superuser", "user"], false)] {
             let keys = keys.into_iter().map(str::to_owned).collect();
             seen.keys.insert("Secret pgset-passwords".to_owned(), Some(keys));
+            assert!(super::super::lacking_objects(&seen).contains(&("Secret", "pgset-passwords".to_owned())));
             let found = &findings(&Asked { seen: &seen, since: Some(noon()) })[0];
             assert_eq!((found.code, found.ends_wait(noon())), ("PGS-SECRET-MISSING", ends));
         }

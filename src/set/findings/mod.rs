@@ -40,7 +40,7 @@ pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub(super) use images::newest_of_image;
-pub use references::lacking_configs;
+pub use references::lacking_objects;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
 pub use scheduling::finds_no_node;

@@ -34,9 +34,10 @@ pub(super) struct Lacking {
 }
 
 impl Lacking {
-    /// A key of the Secret with the set's passwords.
-    pub(super) fn password(seen: &Observation, key: &str) -> Self {
-        Self { kind: "Secret", object: passwords(seen), key: Some(key.to_owned()) }
+    /// A key of the Secret with the set's passwords, when these are the start script's words about it.
+    pub(super) fn password(seen: &Observation, words: &str) -> Option<Self> {
+        let key = quoted_after(words.strip_prefix("there is no password")?, " ")?;
+        Some(Self { kind: "Secret", object: passwords(seen), key: Some(clean(key)) })
     }
 
     /// Whether it is there by now, as far as somebody has looked.
@@ -50,23 +51,29 @@ fn passwords(seen: &Observation) -> String {
     format!("{}-passwords", seen.name)
 }
 
+/// Whether somebody has looked, and what the dead container missed is missing still: the next try is in vain as well.
+pub(super) fn lacks_still(seen: &Observation, dead: &Pod) -> bool {
+    let missed = last_words(seen, dead).or_else(|| password(seen, dead));
+    missed.is_some_and(|missed| {
+        seen.keys.contains_key(&format!("{} {}", missed.kind, missed.object)) && !missed.is_there(seen)
+    })
+}
+
 /// Everything that members are said to miss, whether it is there by now or not.
 fn lacking(seen: &Observation) -> Vec<Lacking> {
     let of_pod = |pod| {
         let mount = mount(seen, pod).map(|(lacking, _)| lacking);
         let configured = configured(pod).and_then(named);
-        let last_words = pod.metadata.name.as_ref().and_then(|name| unread(pod, seen.logs.get(name)?));
-        let last_words = last_words.filter(|_| !pod.is_running()).map(|(lacking, _)| lacking);
         let probe = probe(seen, pod).map(|(lacking, _)| lacking);
-        [mount, configured, last_words, probe]
+        [mount, configured, last_words(seen, pod), probe, password(seen, pod)]
     };
     seen.pods.iter().flat_map(of_pod).flatten().collect()
 }
 
-/// The ConfigMaps among that, which are worth a look.
+/// The ConfigMaps and Secrets of that, by kind and name: whether they have it by now is worth a look.
 #[must_use]
-pub fn lacking_configs(seen: &Observation) -> BTreeSet<String> {
-    lacking(seen).into_iter().filter(|lacking| lacking.kind == "ConfigMap").map(|lacking| lacking.object).collect()
+pub fn lacking_objects(seen: &Observation) -> BTreeSet<(&'static str, String)> {
+    lacking(seen).into_iter().map(|lacking| (lacking.kind, lacking.object)).collect()
 }
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
@@ -117,6 +124,20 @@ fn configured(pod: &Pod) -> Option<&str> {
     let waiting = pod.container()?.state.as_ref()?.waiting.as_ref()?;
     let is_config = waiting.reason.as_deref() == Some("CreateContainerConfigError");
     is_config.then(|| waiting.message.as_deref().unwrap_or_default())
+}
+
+/// What a dead container's last words miss.
+fn last_words(seen: &Observation, pod: &Pod) -> Option<Lacking> {
+    let lines = seen.logs.get(pod.metadata.name.as_ref()?).filter(|_| !pod.is_running())?;
+    unread(pod, lines).map(|(lacking, _)| lacking)
+}
+
+/// The start script ended for want of a password in the set's Secret.
+fn password(seen: &Observation, pod: &Pod) -> Option<Lacking> {
+    let container = pod.container().filter(|_| !pod.is_running())?;
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let ended = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
+    Lacking::password(seen, ended.message.as_deref()?)
 }
 
 /// The script of a probe, or what it needs, is missing.
@@ -404,7 +425,7 @@ mod tests {
             ),
         ] {
             let dead = died(line);
-            assert_eq!(lacking_configs(&dead), BTreeSet::from(["pgset-config".to_owned()]));
+            assert_eq!(lacking_objects(&dead), BTreeSet::from([("ConfigMap", "pgset-config".to_owned())]));
             let judged = |seen: &Observation| {
                 diagnose(seen, Some(noon() - GRACE))
                     .into_iter()
@@ -415,7 +436,10 @@ mod tests {
             assert_eq!((lacks.code, lacks.object.name.as_str()), ("PGS-CONFIGMAP-MISSING", "pgset-config"), "{line}");
             assert!(lacks.summary.contains(&format!("has no key {key}, which pgset-0 needs")), "{}", lacks.summary);
             assert!(lacks.ends_wait(noon()), "at the first death");
-            assert!(judged(&with_keys(dead.clone(), "ConfigMap pgset-config", &[])).ends_wait(noon()));
+            // Missing still, so the death of before the wait is no old news: the next try is in vain.
+            let missing = with_keys(dead.clone(), "ConfigMap pgset-config", &[]);
+            let later = diagnose(&missing, Some(noon() + GRACE));
+            assert!(later.iter().any(|one| one.code == lacks.code && one.ends_wait(noon() + GRACE)), "{later:?}");
             // Last words of before it was put back are old news, however often it has died.
             let mended = judged(&with_keys(dead, "ConfigMap pgset-config", &[key]));
             assert_eq!((mended.code, mended.ends_wait(Timestamp::MAX)), ("PGS-CONFIGMAP-MISSING", false));
@@ -431,7 +455,7 @@ mod tests {
             "cannot open /pgset/config/: No such file",
             "/pgset/config/start.sh: starts",
         ] {
-            assert!(lacking_configs(&died(line)).is_empty(), "{line}");
+            assert!(lacking_objects(&died(line)).is_empty(), "{line}");
         }
     }
 
