@@ -11,7 +11,7 @@ pub enum Kind {
     Error,
     /// The command line, the environment or the settings file is wrong: exit code 2.
     Usage,
-    /// The set is unhealthy, or cannot become healthy: exit code 3.
+    /// The set is unhealthy, or cannot become healthy, or the cluster cannot be used, and a finding says why: exit code 3.
     Unhealthy,
     /// The time given ran out: exit code 4.
     TimedOut,

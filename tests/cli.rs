@@ -110,12 +110,12 @@ fn without_a_cluster_the_next_step_is_named() {
     let here = folder();
     pgset(here.path(), &["status"], &[]).expect(1, &["there is no kubeconfig", "hint: "]);
     pgset(here.path(), &["status", "--kubeconfig", "absent"], &[]).expect(1, &["failed to read the kubeconfig absent"]);
-    let config = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+    let config = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:9'}}]\n\
         users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
     fs::write(here.path().join("config"), config).unwrap();
     let refused = pgset(here.path(), &["up"], &[("KUBECONFIG", "config")]);
-    refused.expect(1, &["failed to reach the API server https://127.0.0.1:1/", "onnection refused", "hint: "]);
-    pgset(here.path(), &["down", "--yes"], &[("KUBECONFIG", "config")]).expect(1, &["onnection refused"]);
+    refused.expect(3, &["failed to reach the API server https://127.0.0.1:9/", "onnection refused", "hint: "]);
+    pgset(here.path(), &["down", "--yes"], &[("KUBECONFIG", "config")]).expect(3, &["onnection refused"]);
 }
 
 #[test]

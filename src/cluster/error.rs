@@ -4,6 +4,7 @@ use std::fmt;
 
 use kube::core::Status;
 
+use crate::error::Kind;
 use crate::set::findings::connection::{self, Cause};
 
 /// A failed call: what was tried, on which object, and the API server's reason.
@@ -80,7 +81,10 @@ impl From<ApiFailure> for crate::error::Failure {
         let cause = connection::cause(failure.code, &failure.message);
         let shown = Self::error(failure);
         match cause {
-            Some(Cause { code, fix }) => shown.hint(fix).hint(format!("more about it: pgset explain {code}")),
+            // A finding like any other, only that nothing of a set was seen before it: the same exit code.
+            Some(Cause { code, fix }) => {
+                shown.of(Kind::Unhealthy).hint(fix).hint(format!("more about it: pgset explain {code}"))
+            }
             None => shown,
         }
     }
@@ -114,6 +118,9 @@ mod tests {
         let forbidden = failure(403, "pods is forbidden");
         assert_eq!(forbidden.error.to_string(), "failed to list pods in namespace db: pods is forbidden");
         assert!(forbidden.hints[0].contains("for this right"));
-        assert_eq!(failure(409, "conflict").hints, Vec::<String>::new());
+        // A named cause ends with the exit code of a finding; what only this call is refused for does not.
+        assert_eq!((expired.kind, forbidden.kind), (Kind::Unhealthy, Kind::Unhealthy));
+        let conflict = failure(409, "conflict");
+        assert_eq!((conflict.hints, conflict.kind), (Vec::new(), Kind::Error));
     }
 }

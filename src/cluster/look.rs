@@ -1,9 +1,11 @@
 //! One look at a set, without watching it.
 
+use std::collections::BTreeSet;
+
 use futures::{TryFutureExt, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -83,6 +85,31 @@ pub async fn look_at_services(cluster: &Cluster, namespace: &str, name: &str) ->
     let services: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
     let ours = ListParams::default().labels(&format!("app={name}"));
     services.list(&ours).await.ok().map(|list| list.items)
+}
+
+/// The keys of a ConfigMap or Secret, and nothing else of it; `None` when there is none.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn keys_of(
+    cluster: &Cluster,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Result<Option<BTreeSet<String>>, ApiFailure> {
+    let what = || format!("failed to read {kind} {name} in namespace {namespace}");
+    let failed = |error: kube::Error| ApiFailure::new(what(), &error);
+    if kind == "Secret" {
+        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
+        let secret = secrets.get_opt(name).await.map_err(failed)?;
+        return Ok(secret.map(|secret| secret.data.into_iter().flatten().map(|(key, _)| key).collect()));
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+    let map = maps.get_opt(name).await.map_err(failed)?;
+    Ok(map.map(|map| {
+        let texts = map.data.into_iter().flatten().map(|(key, _)| key);
+        texts.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key)).collect()
+    }))
 }
 
 /// The namespaces in which a set of this name lives, as far as the user may see.

@@ -37,7 +37,7 @@ pub use gather::{Gathered, gather, whole_log};
 pub use leads::Leads;
 pub use list::list;
 pub use logs::{Fate, Life, Lives, Log, Part, lives};
-pub use look::{live_set, look, look_at_events, look_at_services, look_at_volumes, sets_named};
+pub use look::{keys_of, live_set, look, look_at_events, look_at_services, look_at_volumes, sets_named};
 pub use member::Members;
 pub use names::{members_of, namespaces, sets_in};
 pub use preflight::{Need, Problem, missing_rights, preflight};

@@ -1,6 +1,6 @@
 //! The set's passwords, as the Secret holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -43,6 +43,12 @@ impl SetSecret {
         let values = data.filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.0.clone()).ok()?)));
         let created = secret.metadata.creation_timestamp.as_ref().map(|time| time.0);
         Self { values: values.collect(), created }
+    }
+
+    /// Which passwords there are.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.values.keys().cloned().collect()
     }
 
     /// What hides the passwords wherever they turn up.

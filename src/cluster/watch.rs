@@ -243,23 +243,36 @@ where
 {
     let anew = move || watcher(api.clone(), config.clone()).backoff(Pace::default()).boxed();
     let first = anew();
-    stream::unfold((first, false), move |(mut events, mut listed)| {
+    // A watch that cannot even begin after each list is taken up ever more slowly as well; one that has told a change is fine.
+    stream::unfold((first, false, Pace::default()), move |(mut events, mut listed, mut pace)| {
         let anew = anew.clone();
         async move {
             let event = events.next().await?;
             match &event {
                 Ok(watcher::Event::InitDone) => listed = true,
-                Err(_) if listed => (events, listed) = (anew(), false),
+                Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => pace.reset(),
+                Err(_) if listed => {
+                    let pause = pace.next().unwrap_or_default();
+                    events = stream::once(tokio::time::sleep(pause)).flat_map(move |()| anew()).boxed();
+                    listed = false;
+                }
                 Ok(_) | Err(_) => {}
             }
-            Some((event, (events, listed)))
+            Some((event, (events, listed, pace)))
         }
     })
 }
 
-/// The failure to remember; `None` for what the watcher mends by itself (an expired resource version).
+/// The failure to remember; `None` for what is mended by listing anew (an expired resource version, whether it is told as an
+/// event of the watch or in answer to the request).
 pub(super) fn failure(error: watcher::Error, what: &str) -> Option<ApiFailure> {
     match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 410 =>
+        {
+            None
+        }
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
             Some(ApiFailure::new(what, &error))
         }

@@ -46,6 +46,7 @@ pub async fn ask_members(cluster: &Cluster, names: &Names, seen: &mut Observatio
 pub fn superuser(secret: Option<&SetSecret>, seen: &mut Observation) -> Option<String> {
     seen.secret_created = secret.and_then(|secret| secret.created);
     seen.mask = secret.map(SetSecret::mask).unwrap_or_default();
+    seen.keys.extend(secret.map(|secret| (format!("Secret {}-passwords", seen.name), Some(secret.keys()))));
     secret.and_then(|secret| secret.get("superuser")).map(str::to_owned)
 }
 

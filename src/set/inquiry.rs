@@ -14,8 +14,18 @@ use super::identity::image_labels_pods;
 use super::observation::{Answer, Observation, PodReading};
 use super::rollout::relabel;
 
-/// A replica that has been streaming is soon streaming again: a lost connection is made anew every second.
-const REJOINING: SignedDuration = SignedDuration::from_secs(5);
+// How long a log goes unread is not how long a member may be late: reading costs a request, and what is read is judged by
+// its family, with a grace of its own.
+
+/// A replica that has been streaming makes a lost connection anew every second. One that does not has said why by then.
+const REJOINING: SignedDuration = SignedDuration::from_secs(1);
+
+/// A primary that answers, and neither streams to the member nor is being copied by it: whatever keeps them apart, the member
+/// has met it by then.
+const UNHEARD_OF: SignedDuration = SignedDuration::from_millis(1500);
+
+/// How often a log is read again: what it says is to be on screen within two seconds.
+const READ_AGAIN: SignedDuration = SignedDuration::from_millis(1500);
 
 /// Once there is a primary, a small set's member clones and starts within this time.
 const STARTING: SignedDuration = SignedDuration::from_secs(10);
@@ -46,6 +56,8 @@ pub enum Question {
     /// PersistentVolumes and StorageClasses.
     Volumes,
     Services,
+    /// The keys of a ConfigMap or Secret (kind and name) that a member was said to lack, or to lack something of.
+    Keys(&'static str, String),
     /// The log of a container that runs.
     Log(String),
     /// PostgreSQL in a container whose probes have not succeeded yet.
@@ -77,7 +89,7 @@ impl Inquiry {
         let mut due = Vec::new();
         for (question, patience) in wanted {
             let since = *self.wanted_since.entry(question.clone()).or_insert(now);
-            let again = self.asked.get(&question).is_none_or(|asked| now.duration_since(*asked) >= AGAIN);
+            let again = self.asked.get(&question).is_none_or(|asked| now.duration_since(*asked) >= pause(&question));
             if now.duration_since(since) >= patience && again {
                 self.asked.insert(question.clone(), now);
                 due.push(question);
@@ -94,7 +106,7 @@ impl Inquiry {
             Some(
                 self.asked
                     .get(&question)
-                    .and_then(|asked| asked.checked_add(AGAIN).ok())
+                    .and_then(|asked| asked.checked_add(pause(&question)).ok())
                     .map_or(first, |a| a.max(first)),
             )
         });
@@ -115,6 +127,14 @@ impl Inquiry {
             seen.late_since.entry(member.clone()).or_insert(now);
         }
         self.late.extend(late.into_iter().map(|(member, restarts)| (member, (restarts, now))));
+    }
+}
+
+/// How long after it was asked a question is asked again.
+fn pause(question: &Question) -> SignedDuration {
+    match question {
+        Question::Log(_) => READ_AGAIN,
+        Question::Volumes | Question::Services | Question::Keys(..) | Question::Member(_) => AGAIN,
     }
 }
 
@@ -152,6 +172,9 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
     } else if seen.pods.iter().any(|pod| is_mounting(seen, pod)) {
         wanted.insert(Question::Volumes, MOUNTING);
     }
+    // Said once, and mended since, perhaps.
+    let lacking = findings::lacking_objects(seen).into_iter();
+    wanted.extend(lacking.map(|(kind, name)| (Question::Keys(kind, name), SignedDuration::ZERO)));
     let unmet = health::health(seen).unmet;
     if !unmet.is_empty() && unmet.iter().all(|unmet| matches!(unmet, Unmet::Endpoints { .. })) {
         wanted.insert(Question::Services, ENDPOINTS);
@@ -161,14 +184,15 @@ fn wanted(seen: &Observation) -> BTreeMap<Question, SignedDuration> {
         }
     }
     for pod in seen.pods.iter().filter(|pod| is_late(seen, pod)) {
-        let patience = match pod.has_started() {
+        let starting = if seen.primaries().is_empty() { INITIALISING } else { STARTING };
+        let read = match pod.has_started() {
             true => REJOINING,
-            false if seen.primaries().is_empty() => INITIALISING,
-            false => STARTING,
+            false if is_unheard_of(seen, &name(pod)) => UNHEARD_OF,
+            false => starting,
         };
-        wanted.insert(Question::Log(name(pod)), patience);
+        wanted.insert(Question::Log(name(pod)), read);
         if !pod.has_started() {
-            wanted.insert(Question::Member(name(pod)), patience);
+            wanted.insert(Question::Member(name(pod)), starting);
         }
     }
     wanted
@@ -189,6 +213,14 @@ fn is_late(seen: &Observation, pod: &Pod) -> bool {
         Some(_) => false,
         None => !pod.has_started(),
     }
+}
+
+/// Whether there is a primary which knows nothing of this member.
+fn is_unheard_of(seen: &Observation, member: &str) -> bool {
+    let primaries = seen.primaries();
+    let known =
+        primaries.iter().any(|primary| seen.server(primary).is_some_and(|one| seen.standby(one, member).is_some()));
+    !primaries.is_empty() && !known && seen.clone_progress(member).is_none()
 }
 
 /// A claim that somebody has said cannot be bound as things are.
@@ -254,14 +286,26 @@ mod tests {
         // A primary at last: from now on its replica's time counts.
         starting.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::default()));
         assert_eq!(inquiry.next(&mut starting, after(19)), []);
-        assert_eq!(inquiry.wake_at(&starting, after(19)), Some(after(29)));
-        assert_eq!(inquiry.next(&mut starting, after(28)), []);
-        let both = [Question::Log("pgset-1".to_owned()), Question::Member("pgset-1".to_owned())];
-        assert_eq!(inquiry.next(&mut starting, after(29)), both);
+        let [log, member] = [Question::Log("pgset-1".to_owned()), Question::Member("pgset-1".to_owned())];
+        // One that knows nothing of it: the log is read soon, and not all the time.
+        assert_eq!(inquiry.wake_at(&starting, after(19)), Some(after(19) + UNHEARD_OF));
+        assert_eq!(inquiry.next(&mut starting, after(20)), []);
+        assert_eq!(inquiry.next(&mut starting, after(19) + UNHEARD_OF), std::slice::from_ref(&log));
+        assert_eq!(inquiry.next(&mut starting, after(21)), []);
+        assert_eq!(inquiry.wake_at(&starting, after(21)), Some(after(19) + UNHEARD_OF + READ_AGAIN));
+        assert_eq!(inquiry.next(&mut starting, after(28)), std::slice::from_ref(&log));
+        assert_eq!(inquiry.next(&mut starting, after(29)), std::slice::from_ref(&member));
         assert_eq!(starting.late_since["pgset-1"], noon());
-        // And then not all the time.
-        assert_eq!(inquiry.next(&mut starting, after(33)), []);
+        let both = [log.clone(), member];
         assert_eq!(inquiry.next(&mut starting, after(34)), both);
+        // One that has heard of it, or is being copied: it is on its way.
+        let heard = super::super::observation::Standby { application_name: "pgset-1".to_owned(), ..Default::default() };
+        let primary = Server { standbys: vec![heard], ..Server::default() };
+        starting.answers.insert("pgset-0".to_owned(), Answer::Answered(Box::new(primary)));
+        let mut heard_of = Inquiry { had_primary: true, ..Inquiry::default() };
+        assert_eq!(heard_of.next(&mut starting, noon()), []);
+        assert_eq!(heard_of.next(&mut starting, after(9)), []);
+        assert_eq!(heard_of.next(&mut starting, after(10)), both);
         // Without a primary it takes longer.
         starting.answers.clear();
         let mut alone = Inquiry::default();
@@ -280,6 +324,18 @@ mod tests {
         late.pods[0].status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].restart_count = 1;
         inquiry.next(&mut late, after(2));
         assert_eq!((late.running_logs.len(), late.late_since["pgset-1"]), (0, after(2)));
+    }
+
+    #[test]
+    fn the_log_of_a_replica_that_had_streamed_is_read_within_a_second() {
+        assert!(UNHEARD_OF <= SignedDuration::from_secs(2) && READ_AGAIN <= SignedDuration::from_secs(2));
+        let mut late = seen(json!([pod("pgset-1", true, json!({"running": {}}))]));
+        let replica = Server { in_recovery: true, ..Server::default() };
+        late.answers.insert("pgset-1".to_owned(), Answer::Answered(Box::new(replica)));
+        let mut inquiry = Inquiry::default();
+        assert_eq!(inquiry.next(&mut late, noon()), []);
+        assert_eq!(inquiry.wake_at(&late, noon()), Some(noon() + REJOINING));
+        assert_eq!(inquiry.next(&mut late, noon() + REJOINING), [Question::Log("pgset-1".to_owned())]);
     }
 
     #[test]
@@ -331,6 +387,19 @@ mod tests {
         let mut inquiry = Inquiry::default();
         assert_eq!(inquiry.next(&mut pending, noon()), []);
         assert_eq!(inquiry.next(&mut pending, after(3)), [Question::Volumes]);
+    }
+
+    #[test]
+    fn a_configmap_that_lacks_something_is_looked_at_at_once_and_again() {
+        let message = "couldn't find key start.sh in ConfigMap default/pgset-config";
+        let waiting = json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
+        let mut lacking = seen(json!([pod("pgset-0", false, waiting)]));
+        let mut inquiry = Inquiry::default();
+        let config = [Question::Keys("ConfigMap", "pgset-config".to_owned())];
+        assert_eq!(inquiry.next(&mut lacking, noon()), config);
+        assert_eq!(inquiry.next(&mut lacking, after(4)), []);
+        assert_eq!(inquiry.wake_at(&lacking, after(4)), Some(after(5)));
+        assert_eq!(inquiry.next(&mut lacking, after(5)), config);
     }
 
     #[test]

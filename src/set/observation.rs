@@ -42,6 +42,9 @@ pub struct Observation {
     pub classes: Option<Vec<StorageClass>>,
     /// The set's Services, asked for only while one leads elsewhere than it should; `None` when not asked, or not allowed.
     pub services: Option<Vec<Service>>,
+    /// The keys, and never the values, of the set's own Secret and of ConfigMaps that something was said to be missing of, by
+    /// kind and name (`ConfigMap pgset-config`); `None` for one that is not there.
+    pub keys: BTreeMap<String, Option<BTreeSet<String>>>,
     /// Since when a member that runs has not been streaming, as far as whoever watches has seen.
     pub late_since: BTreeMap<String, Timestamp>,
     /// When the Secret with the passwords was made.

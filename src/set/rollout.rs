@@ -22,6 +22,11 @@ const REMINDER: SignedDuration = SignedDuration::from_secs(30);
 /// in its family.
 const UNSETTLED: SignedDuration = SignedDuration::from_millis(1500);
 
+/// How long after it was asked to try at once the controller is asked once more. The API server learns of a deleted admission
+/// policy or webhook only a moment later, about a second, and may refuse even the try that was asked for. Well within the time
+/// after which a refusal ends a wait.
+const HURRY_AGAIN: SignedDuration = SignedDuration::from_millis(2500);
+
 /// One wait, from its beginning to its end.
 #[derive(Debug)]
 pub struct Rollout {
@@ -34,9 +39,16 @@ pub struct Rollout {
     logs_read: BTreeSet<(String, i32)>,
     /// Labels asked for and not yet seen; asking twice would be one request too many.
     relabelled: Vec<Relabel>,
-    /// The controller was asked to try again.
-    hurried: bool,
+    hurried: Hurried,
     last_said: Timestamp,
+}
+
+/// Whether the controller was asked to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hurried {
+    Not,
+    Once(Timestamp),
+    Twice,
 }
 
 /// What one observation led to.
@@ -46,7 +58,8 @@ pub struct Step {
     /// Pods whose `name` label sends the wrong Service's connections to them, with the right label.
     pub relabel: Vec<Relabel>,
     /// The StatefulSet controller was refused a pod before this wait began, and tries again ever more slowly, by minutes in
-    /// the end. What kept it may be mended by now, so it should be asked to try at once. Asked for once a wait.
+    /// the end. What kept it may be mended by now, so it should be asked to try at once; and once more a moment later, if it
+    /// was refused all the same.
     pub hurry: bool,
     pub verdict: Verdict,
     pub health: Health,
@@ -109,7 +122,7 @@ impl Rollout {
             met: BTreeMap::new(),
             logs_read: BTreeSet::new(),
             relabelled: Vec::new(),
-            hurried: false,
+            hurried: Hurried::Not,
             last_said: since,
         }
     }
@@ -148,13 +161,29 @@ impl Rollout {
         }
         let reminder = self.last_said.saturating_add(REMINDER).unwrap_or(Timestamp::MAX);
         let graces = found_graces.into_iter().filter(|from| *from > now);
-        let wake_at = graces.chain(ripe).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
+        let hurry = self.hurry(seen, now);
+        let again = match self.hurried {
+            Hurried::Once(at) if findings::is_refused(seen) => at.checked_add(HURRY_AGAIN).ok(),
+            Hurried::Not | Hurried::Once(_) | Hurried::Twice => None,
+        };
+        let wake_at = graces.chain(ripe).chain(again).chain([reminder]).min().unwrap_or(reminder).min(self.deadline);
         let wanted = relabel(seen);
         let relabel = wanted.iter().filter(|one| !self.relabelled.contains(one)).cloned().collect();
         self.relabelled = wanted;
-        let hurry = !self.hurried && findings::was_refused_before(seen, self.since);
-        self.hurried |= hurry;
         Step { events, relabel, hurry, verdict, health, wake_at }
+    }
+
+    /// Whether to ask the controller now to try at once.
+    fn hurry(&mut self, seen: &Observation, now: Timestamp) -> bool {
+        let (hurry, then) = match self.hurried {
+            Hurried::Not => (findings::was_refused_before(seen, self.since), Hurried::Once(now)),
+            Hurried::Once(at) => (now.duration_since(at) >= HURRY_AGAIN && findings::is_refused(seen), Hurried::Twice),
+            Hurried::Twice => (false, Hurried::Twice),
+        };
+        if hurry {
+            self.hurried = then;
+        }
+        hurry
     }
 
     fn verdict(&self, health: &Health, found: &[Finding], now: Timestamp) -> Verdict {
@@ -178,7 +207,8 @@ impl Rollout {
         self.met
             .retain(|(code, object), _| found.iter().any(|finding| finding.code == *code && finding.object == *object));
         for finding in found {
-            let met = *self.met.entry((finding.code, finding.object.clone())).or_insert(now);
+            let first = finding.wrong_since.map_or(now, |since| since.min(now));
+            let met = *self.met.entry((finding.code, finding.object.clone())).or_insert(first);
             finding.met_at(met);
         }
     }
@@ -741,6 +771,38 @@ mod tests {
     }
 
     #[test]
+    fn why_a_replica_is_late_is_on_screen_within_two_seconds_and_ends_the_wait_only_after_its_grace() {
+        let refused = "2026-11-24 12:00:00.000 UTC [33] FATAL:  could not connect: FATAL:  password authentication failed for user \"replicator\"";
+        let other =
+            "2026-11-24 12:00:00.000 UTC [33] FATAL:  highest timeline 1 of the primary is behind recovery timeline 2";
+        for (line, code, told_by) in [(refused, "PGS-REPLICATION-PASSWORD", 2), (other, "PGS-OTHER-TIMELINE", 5)] {
+            let mut late = seen(true);
+            change(&mut late, |server| server.wal_receiver = None);
+            let (mut rollout, mut inquiry) = (rollout(), super::super::inquiry::Inquiry::default());
+            let (mut told, mut now) = (None, noon());
+            while told.is_none() {
+                for question in inquiry.next(&mut late, now) {
+                    if let super::super::inquiry::Question::Log(member) = question {
+                        late.running_logs.insert(member, vec![line.to_owned()]);
+                    }
+                }
+                let step = rollout.step(&late, now);
+                assert_eq!(step.verdict, Verdict::Continue);
+                let found = |event: &Event| matches!(event, Event::Found(finding) if finding.code == code);
+                told = step.events.iter().any(found).then_some(now);
+                let again = inquiry.wake_at(&late, now).map_or(step.wake_at, |at| at.min(step.wake_at));
+                now = again.max(now + SignedDuration::from_millis(1));
+                assert!(now < after(11), "{code} is never told");
+            }
+            let told = told.unwrap().duration_since(noon());
+            assert!(told <= SignedDuration::from_secs(told_by), "{code}: {told}");
+            assert!(told >= UNSETTLED && (told_by == 2 || told >= SignedDuration::from_secs(5)), "{code}: {told}");
+            assert_eq!(rollout.step(&late, after(11)).verdict, Verdict::Continue, "{code}");
+            assert!(matches!(rollout.step(&late, after(12)).verdict, Verdict::Failed(_)), "{code}");
+        }
+    }
+
+    #[test]
     fn what_may_yet_settle_is_told_only_when_it_lasts() {
         let mut refused = seen(false);
         refused.pods.clear();
@@ -756,7 +818,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_that_was_refused_before_the_wait_is_hurried_once() {
+    fn a_controller_that_was_refused_before_the_wait_is_hurried_and_once_more_if_it_is_still_refused() {
         let mut refused = seen(false);
         refused.pods.clear();
         let message = "create Pod pgset-0 in StatefulSet pgset failed error: exceeded quota: tiny";
@@ -769,8 +831,25 @@ mod tests {
         assert!(!rollout().step(&refused, after(2)).hurry, "it has just tried");
         refused.events = event("2026-11-24T11:59:00Z");
         let mut rollout = rollout();
-        assert!(rollout.step(&refused, noon()).hurry);
+        let first = rollout.step(&refused, noon());
+        assert!(first.hurry && first.wake_at <= noon() + HURRY_AGAIN);
         assert!(!rollout.step(&refused, after(1)).hurry);
+        // It tried at once, and was refused by an API server that did not know better yet.
+        refused.events = event("2026-11-24T12:00:01Z");
+        let instant = SignedDuration::from_millis(1);
+        let early = rollout.step(&refused, noon() + HURRY_AGAIN - instant);
+        assert!(!early.hurry && early.wake_at == noon() + HURRY_AGAIN, "{:?}", early.wake_at);
+        assert_eq!(early.verdict, Verdict::Continue);
+        let again = rollout.step(&refused, noon() + HURRY_AGAIN);
+        assert!(again.hurry && again.verdict == Verdict::Continue);
+        assert!(!rollout.step(&refused, after(3)).hurry && !rollout.step(&refused, after(60)).hurry);
+        // Whoever was let in the first time is not asked again.
+        refused.events = event("2026-11-24T11:59:00Z");
+        let mut let_in = self::rollout();
+        assert!(let_in.step(&refused, noon()).hurry);
+        let mut came = seen(false);
+        came.events.clone_from(&refused.events);
+        assert!(!let_in.step(&came, noon() + HURRY_AGAIN).hurry);
         let mut there = seen(false);
         there.events = refused.events;
         assert!(!Rollout::new(noon(), SignedDuration::from_mins(10)).step(&there, noon()).hurry, "nobody lacks");

@@ -146,7 +146,7 @@ fn somebody_elses_objects_are_refused_and_left() {
 #[test]
 fn psql_in_the_member_needs_the_right_to_get_there() {
     let fake = Fake::new();
-    let psql = fake.pgset(&["psql", "--", "-c", "select 1"]).expect(1, &["cannot reach into it"]);
+    let psql = fake.pgset(&["psql", "--", "-c", "select 1"]).expect(3, &["cannot reach into it"]);
     assert_eq!(psql.changes(), [""; 0]);
     let exec = psql.requests.iter().find(|request| request.contains("/exec?")).unwrap();
     // To the member that the Service of the primary leads to, and no password on a command line.

@@ -48,6 +48,10 @@ struct Cluster {
     logs: BTreeMap<String, Vec<String>>,
     /// PostgreSQL answers through a port-forward.
     forwards: bool,
+    /// How often the watches that run have been told that they have expired.
+    expiries: u32,
+    /// No watch can begin any more: each has expired already.
+    gone: bool,
     /// Nobody is answered, and every connection is closed.
     away: bool,
     connections: Vec<TcpStream>,
@@ -171,6 +175,16 @@ impl Fake {
         let lines = cluster.logs.entry(member.to_owned()).or_default();
         let line = format!("2026-11-25T07:41:{seconds:02}.{:09}Z {text}\n", lines.len());
         lines.push(line);
+    }
+
+    /// Tells every watch that runs that it has expired.
+    pub fn expire(&self) {
+        lock(&self.cluster).expiries += 1;
+    }
+
+    /// From now on every watch has expired before it begins.
+    pub fn let_no_watch_begin(&self) {
+        lock(&self.cluster).gone = true;
     }
 
     /// The server goes away, with everything that goes through it.
@@ -506,19 +520,18 @@ fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
             log(&mut out, shared, member, query);
             return;
         }
-        if query.contains("watch=true") {
+        let watches = query.contains("watch=true");
+        if watches && !cluster.gone {
+            let before = cluster.expiries;
             drop(cluster);
-            let _ = out
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
-            // Until the client has had enough.
-            let _ = reader.read(&mut [0]);
+            watch(&mut out, &mut reader, shared, before);
             return;
         }
         let (code, text) = if path.ends_with("/log") {
             let member = path.rsplit('/').nth(1).unwrap_or_default();
             (200, format!("2026-11-25T07:40:10.000000000Z LOG:  a word of {member}\n"))
         } else {
-            let (code, answer) = cluster.answer(&method, path, query, &body);
+            let (code, answer) = if watches { expired() } else { cluster.answer(&method, path, query, &body) };
             (code, answer.to_string())
         };
         drop(cluster);
@@ -528,6 +541,31 @@ fn serve(client: TcpStream, cluster: &Mutex<Cluster>) {
             return;
         }
     }
+}
+
+/// A watch that says nothing until it has expired, or the client has had enough.
+fn watch(out: &mut TcpStream, reader: &mut BufReader<TcpStream>, cluster: &Mutex<Cluster>, before: u32) {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+    let begun = out.write_all(head).and_then(|()| reader.get_ref().set_read_timeout(Some(Duration::from_millis(10))));
+    if begun.is_err() {
+        return;
+    }
+    loop {
+        match reader.read(&mut [0]) {
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Ok(_) | Err(_) => return,
+        }
+        if lock(cluster).expiries != before {
+            let event = format!("{}\n", json!({"type": "ERROR", "object": expired().1}));
+            let _ = out.write_all(event.as_bytes());
+            let _ = out.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+    }
+}
+
+fn expired() -> (u16, Value) {
+    refusal(410, "Expired", "too old resource version: 1 (2)")
 }
 
 /// What only says how long and how much.

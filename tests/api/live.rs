@@ -182,24 +182,67 @@ fn a_log_that_is_followed_has_every_line_once_though_the_api_server_goes_and_com
 #[test]
 fn a_wait_goes_on_with_what_is_so_once_the_api_server_is_back() {
     let fake = Fake::new();
-    let ready = |status: &'static str| {
-        fake.change("pods/pgset-1", |pod| {
-            let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
-            let ready = conditions.iter_mut().find(|condition| condition["type"] == "Ready").unwrap();
-            ready["status"] = status.into();
-        });
-    };
-    ready("False");
+    ready(&fake, "False");
     let mut wait = fake.start(&["wait"]);
     wait.says("pgset-1");
     fake.leave();
     wait.says("the API server does not answer (");
     assert!(wait.goes_on());
-    ready("True");
+    ready(&fake, "True");
     fake.come_back();
     assert_eq!(wait.ends(), 0, "{}", wait.stderr());
     wait.says("the API server answers again");
     wait.says("is healthy");
+}
+
+/// Whether the replica is ready.
+fn ready(fake: &Fake, status: &'static str) {
+    fake.change("pods/pgset-1", |pod| {
+        let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+        let ready = conditions.iter_mut().find(|condition| condition["type"] == "Ready").unwrap();
+        ready["status"] = status.into();
+    });
+}
+
+#[test]
+fn a_watch_that_has_expired_goes_on_with_what_is_so_by_then() {
+    let fake = Fake::new();
+    ready(&fake, "False");
+    let mut wait = fake.start(&["wait"]);
+    wait.says("pgset-1");
+    let watches = || fake.requests().iter().filter(|request| request.ends_with("?watch=true")).count();
+    let began = Instant::now();
+    while watches() < 5 {
+        assert!(began.elapsed() < PATIENCE && wait.goes_on(), "{}", wait.stderr());
+        thread::sleep(Duration::from_millis(10));
+    }
+    ready(&fake, "True");
+    fake.expire();
+    assert_eq!(wait.ends(), 0, "{}", wait.stderr());
+    wait.says("is healthy");
+    // It is the API server's everyday business, and nothing to tell.
+    assert!(!wait.stderr().contains("does not answer"), "{}", wait.stderr());
+}
+
+#[test]
+fn where_every_watch_has_expired_before_it_begins_the_set_is_listed_again_and_not_all_the_time() {
+    let fake = Fake::new();
+    fake.let_no_watch_begin();
+    ready(&fake, "False");
+    let mut wait = fake.start(&["wait"]);
+    wait.says("pgset-1");
+    let lists = || fake.requests().iter().filter(|request| *request == "GET /api/v1/pods").count();
+    let before = lists();
+    let began = Instant::now();
+    while lists() < before + 3 {
+        assert!(began.elapsed() < PATIENCE && wait.goes_on(), "{}", wait.stderr());
+        thread::sleep(Duration::from_millis(10));
+    }
+    ready(&fake, "True");
+    assert_eq!(wait.ends(), 0, "{}", wait.stderr());
+    assert!(!wait.stderr().contains("does not answer"), "{}", wait.stderr());
+    // Five kinds, each listed and watched a handful of times, with ever longer pauses.
+    assert!(fake.requests().len() < 150, "{} requests", fake.requests().len());
 }
 
 #[test]

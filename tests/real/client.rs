@@ -24,7 +24,10 @@ fn changed_kubeconfig(folder: &Path, arguments: &[&str]) -> String {
 fn other_users_plugins_for_credentials_and_proxies_are_what_kubectl_makes_of_them() {
     let space = Namespace::new("client");
     let folder = tempfile::tempdir().unwrap();
-    space.pgset(&["status", "--as", "jane", "--as-group", "db"]).expect(1).says(&["User \"jane\" cannot"]);
+    space
+        .pgset(&["status", "--as", "jane", "--as-group", "db"])
+        .expect(3)
+        .says(&["User \"jane\" cannot", "PGS-API-FORBIDDEN"]);
     space.pgset(&["status", "--as-group", "db"]).expect(2).says(&["--as <USER>"]);
     space.pgset(&["status", "--context", "nowhere"]).expect(1).says(&["has no context nowhere"]);
 
@@ -54,7 +57,7 @@ fn other_users_plugins_for_credentials_and_proxies_are_what_kubectl_makes_of_the
     kubectl(&["--kubeconfig", &file, "config", "set-context", "--current", "--user=plugin"]);
     let who = format!("User \"system:serviceaccount:{}:plugin\" cannot", space.name);
     let status = || Run::of(space.command(&["status"]).env("KUBECONFIG", &file).output().unwrap());
-    status().expect(1).says(&[&who]);
+    status().expect(3).says(&[&who]);
     space.kubectl(&[
         "create",
         "rolebinding",

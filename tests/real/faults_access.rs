@@ -24,7 +24,7 @@ impl Credentials {
     /// A server on which nothing listens.
     pub fn to_nowhere(name: &str) -> Self {
         let credentials = Self::new(name);
-        let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+        let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:9'}}]\n\
             users: [{name: a, user: {token: x}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
             current-context: a\n";
         std::fs::write(&credentials.file, text).unwrap();
@@ -75,7 +75,7 @@ fn a_read_only_user_gets_the_whole_list_of_missing_rights_and_kubernetes_word() 
     assert!(status.stdout.contains("Kubernetes' word only"), "{}", status.stdout);
     let wait = reader.pgset(&["wait", "-n", &space.name]).expect(0);
     assert!(wait.stdout.contains("is healthy by Kubernetes' word"), "{}", wait.stdout);
-    reader.pgset(&["scale", "2", "-n", &space.name, "--yes"]).expect(1);
+    reader.pgset(&["scale", "2", "-n", &space.name, "--yes"]).expect(3).says(&["PGS-API-FORBIDDEN"]);
     assert_eq!(objects(), before);
 }
 
@@ -84,13 +84,13 @@ fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
     let began = Instant::now();
     let nowhere = Credentials::to_nowhere("refused");
     let refused = [
-        "failed to reach the API server https://127.0.0.1:1/",
+        "failed to reach the API server https://127.0.0.1:9/",
         "Connection refused",
         "config current-context",
         "PGS-API-UNREACHABLE",
     ];
-    nowhere.pgset(&["up"]).expect(1).says(&refused);
-    nowhere.pgset(&["status"]).expect(1).says(&["Connection refused", "config current-context", "PGS-API-UNREACHABLE"]);
+    nowhere.pgset(&["up"]).expect(3).says(&refused);
+    nowhere.pgset(&["status"]).expect(3).says(&["Connection refused", "config current-context", "PGS-API-UNREACHABLE"]);
     nowhere.pgset(&["status", "--context", "b"]).expect(1).says(&["has no context b", "it has: a"]);
 
     let missing = Credentials::new("missing");
@@ -101,8 +101,8 @@ fn a_cluster_that_cannot_be_used_is_said_so_at_once() {
     nothing.expect(1).says(&["there is no kubeconfig", "export KUBECONFIG=FILE"]);
 
     let stranger = Credentials::with_token("stranger", "no-such-token");
-    for command in ["up", "status", "wait"] {
-        let run = stranger.pgset(&[command, "-n", "default"]).expect(1);
+    for command in ["up", "status", "wait", "doctor"] {
+        let run = stranger.pgset(&[command, "-n", "default"]).expect(3);
         let run = run.says(&["the API server does not accept your credentials", "log in again", "PGS-API-CREDENTIALS"]);
         assert!(!run.stderr.contains("failed to reach"), "{}", run.stderr);
     }

@@ -46,7 +46,7 @@ webhooks:
         space = space.name
     );
     let _webhook = ClusterObject::new("validatingwebhookconfiguration", &name, &manifest);
-    let cause = format!("admission webhook {name} refuses the members' pods or does not answer");
+    let cause = format!("admission webhook {name} does not answer as it should, so no pod is let in");
     hopeless(&space, &[], "PGS-WEBHOOK", &[&cause, "there-is-none", "kubectl get validatingwebhookconfigurations"]);
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::findings::{fails, templates};
-use crate::harness::{Namespace, Run, kubectl, pgset, wait_for};
+use crate::harness::{ClusterObject, Namespace, Run, cluster_is_ours, kubectl, kubectl_command, pgset, wait_for};
 
 #[test]
 fn quotas_of_cpu_and_storage_and_a_limit_range() {
@@ -83,6 +83,141 @@ fn a_set_that_is_deleted_while_somebody_waits_for_it() {
     run.says(&["PGS-SET-GONE", "StatefulSet pgset", "pgset up"]);
 }
 
+/// Waits until the API server heeds a rule that was made, in these words.
+fn denies(space: &Namespace, words: &str) {
+    wait_for("the rule to be heeded", || {
+        let pod = ["-n", &space.name, "run", "tried", "--image", "tried", "--dry-run=server"];
+        let output = kubectl_command().args(pod).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).contains(words).then_some(())
+    });
+}
+
+/// `up` ends with this finding, `status` shows it, and once the rule is gone `up` goes on at once.
+fn denied_until(space: &Namespace, rule: Vec<ClusterObject>, words: &[&str]) {
+    fails(space, &["up"], "PGS-ADMISSION-POLICY", words);
+    let status = space.pgset(&["status"]).expect(3).stdout;
+    assert!([&["PGS-ADMISSION-POLICY"], words].concat().iter().all(|word| status.contains(word)), "{status}");
+    drop(rule);
+    // The API server may heed the rule for a second more, and refuse the try that `up` asks for.
+    space.pgset(&["up"]).expect(0);
+}
+
+#[test]
+fn a_policy_that_denies_the_pods_is_told_in_its_own_words_until_it_is_gone() {
+    let space = Namespace::new("policy");
+    let name = format!("{}.example.com", space.name);
+    let policy = format!(
+        "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  failurePolicy: Fail
+  matchConstraints: {{resourceRules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]}}
+  validations: [{{expression: 'false', message: 'no database before the moon is full'}}]
+"
+    );
+    let binding = format!(
+        "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec:
+  policyName: {name}
+  validationActions: [Deny]
+  matchResources: {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {space}}}}}}}
+",
+        space = space.name
+    );
+    let rule = vec![
+        ClusterObject::new("validatingadmissionpolicybinding", &name, &binding),
+        ClusterObject::new("validatingadmissionpolicy", &name, &policy),
+    ];
+    denies(&space, "before the moon is full");
+    let summary = format!(
+        "ValidatingAdmissionPolicy {name} (binding {name}) denies the members' pods: no database before the moon is full"
+    );
+    denied_until(&space, rule, &[&summary, "kubectl get validatingadmissionpolicies"]);
+}
+
+/// An admission webhook on this machine that denies everything in these words.
+struct Webhook {
+    child: Child,
+    port: u16,
+}
+
+impl Webhook {
+    /// With the certificate `hook` in the folder.
+    fn new(folder: &Path, words: &str) -> Self {
+        let program = "import http.server, json, ssl, sys
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        review = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        denied = {'uid': review['request']['uid'], 'allowed': False, 'status': {'message': sys.argv[2]}}
+        answer = {'apiVersion': review['apiVersion'], 'kind': 'AdmissionReview', 'response': denied}
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Hook)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('hook.crt', 'hook.key')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()";
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("python3")
+            .args(["-c", program, &port.to_string(), words])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, port }
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_webhook_that_denies_the_pods_is_told_in_its_own_words_until_it_is_gone() {
+    // The API server has to reach this machine.
+    if !cluster_is_ours() {
+        return;
+    }
+    let space = Namespace::new("denying-hook");
+    let folder = tempfile::tempdir().unwrap();
+    authority(folder.path());
+    certificate(folder.path(), "hook", "/CN=hook", "200101000000Z", "490101000000Z");
+    let hook = Webhook::new(folder.path(), "the stars are against it");
+    let name = format!("{}.example.com", space.name);
+    let authority = Command::new("base64").args(["-w0", "ca.crt"]).current_dir(folder.path()).output().unwrap();
+    let manifest = format!(
+        "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {{name: {name}}}
+webhooks:
+- name: {name}
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {{url: 'https://127.0.0.1:{port}/', caBundle: {authority}}}
+  namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {space}}}}}
+  rules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]
+",
+        port = hook.port,
+        authority = String::from_utf8(authority.stdout).unwrap(),
+        space = space.name
+    );
+    let rule = vec![ClusterObject::new("validatingwebhookconfiguration", &name, &manifest)];
+    denies(&space, "the stars are against it");
+    let summary = format!("admission webhook {name} denies the members' pods: the stars are against it");
+    denied_until(&space, rule, &[&summary, "kubectl get validatingwebhookconfigurations"]);
+}
+
 /// A kubeconfig of the test's own.
 fn kubeconfig(folder: &Path, server: &str, authority: &str, user: &str) -> PathBuf {
     let file = folder.join("kubeconfig");
@@ -97,6 +232,12 @@ fn kubeconfig(folder: &Path, server: &str, authority: &str, user: &str) -> PathB
 fn openssl(folder: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes an authority in `folder`: ca.crt, ca.key.
+fn authority(folder: &Path) {
+    let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "30"];
+    openssl(folder, &[&make[..], &["-keyout", "ca.key", "-out", "ca.crt"]].concat());
 }
 
 /// Has the authority in `folder` (ca.crt, ca.key) sign a new key NAME.key as NAME.crt, valid between these two times.
@@ -153,18 +294,12 @@ impl Drop for Server {
 fn certificates_that_are_over_not_yet_valid_or_of_another_authority() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    openssl(
-        here,
-        &[
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-subj", "/CN=test", "-days", "30",
-            "-out", "ca.crt",
-        ],
-    );
+    authority(here);
     let authority = here.join("ca.crt");
     let authority = authority.to_str().unwrap();
     let run = |server: &str, authority: &str, user: &str| {
         let file = kubeconfig(here, server, authority, user);
-        Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(1)
+        Run::of(pgset(&["status"]).env("KUBECONFIG", file).output().unwrap()).expect(3)
     };
 
     // Another cluster's authority, as after a cluster was made again.
@@ -192,7 +327,7 @@ fn credentials_that_have_expired() {
     // A token that no cluster has given out, and one's own cluster's authority can sign what is over as well.
     let mut users = vec![json!({"token": "over"})];
     let authority = crate::harness::kubeconfig().parent().unwrap().join("pki");
-    if crate::harness::cluster_is_ours() && authority.join("ca.key").exists() {
+    if cluster_is_ours() && authority.join("ca.key").exists() {
         for file in ["ca.crt", "ca.key"] {
             fs::copy(authority.join(file), here.join(file)).unwrap();
         }
@@ -207,7 +342,7 @@ fn credentials_that_have_expired() {
         fs::write(&file, config.to_string()).unwrap();
         for command in ["status", "up", "doctor"] {
             let run =
-                Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(1);
+                Run::of(pgset(&[command, "-n", &space.name]).env("KUBECONFIG", &file).output().unwrap()).expect(3);
             run.says(&["does not accept your credentials", "expired", "log in again"]);
         }
     }

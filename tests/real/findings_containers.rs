@@ -1,7 +1,9 @@
 //! Containers: killed, stuck, misconfigured, not ready, pinned, held.
 
+use std::os::unix::fs::{MetadataExt, chown};
+
 use crate::findings::{POD, fails, objects, templates, waits};
-use crate::harness::{Namespace, Run, wait_for};
+use crate::harness::{HostDirectory, Namespace, Run, wait_for};
 
 #[test]
 fn killed_for_memory_by_the_liveness_probe_or_never_ready() {
@@ -72,6 +74,14 @@ fn an_init_container_that_fails_and_a_configuration_that_cannot_be() {
         &["init container prepare ends with exit code 3", "logs pgset-0 -c prepare"],
     );
 
+    let hanging = Namespace::beside(&space, "init-hangs");
+    let folder =
+        templates(&hanging, "init-hangs", "statefulset.yaml", &[(POD, &init.replace("exit 3", "exec sleep 3600"))]);
+    let up = ["up", "--replicas", "1", "--templates", folder.as_str()];
+    let words = ["init container prepare has not ended yet", "logs pgset-0 -c prepare"];
+    waits(&hanging, &up, "20s", "PGS-INIT-CONTAINER", &words);
+    hanging.pgset(&["status"]).expect(3);
+
     let config = Namespace::beside(&space, "config");
     let folder = templates(&config, "config", "statefulset.yaml", &[("runAsUser: {{ uid }}", "runAsUser: 0")]);
     let up = ["up", "--replicas", "1", "--templates", folder.as_str()];
@@ -136,4 +146,45 @@ fn a_finalizer_holds_a_pod_and_a_crash_has_its_last_words() {
     space.pgset(&["wait"]).expect(0);
     let doctor = Run::of(space.command(&["doctor"]).output().unwrap()).expect(0);
     assert!(doctor.stdout.contains("checked pgset-1 reaches pgset-master"), "{}", doctor.stdout);
+}
+
+#[test]
+fn what_follows_from_a_cause_is_told_below_it_and_two_causes_are_both_told() {
+    let space = Namespace::new("folded");
+    let directory = HostDirectory::new("folded");
+    let up = ["up", "--storage", "hostpath", "--host-path", directory.as_str()];
+    space.pgset(&up).expect(0);
+    space.pgset(&["down", "--yes"]).expect(0);
+    let folder = directory.path.join("pgset-0");
+    let owner = std::fs::metadata(&folder).unwrap().uid();
+    chown(&folder, Some(0), Some(0)).unwrap();
+    space.pgset(&up).expect(3);
+    // The replica starts, and waits for a primary that cannot: one finding, and the replica below it.
+    wait_for("one finding", || {
+        let status = space.pgset(&["status", "-o", "json"]).json();
+        let findings = status["findings"].as_array().unwrap();
+        let so = findings.first().map(|first| first["consequences"][0]["object"]["name"].clone());
+        (findings.len() == 1 && findings[0]["code"] == "PGS-DATA-NOT-WRITABLE" && so == Some("pgset-1".into()))
+            .then_some(())
+    });
+    let text = space.pgset(&["status"]).expect(3).stdout;
+    assert!(text.contains("  so Pod pgset-1: ") && !text.contains("PGS-NOT-READY"), "{text}");
+    chown(&folder, Some(owner), Some(owner)).unwrap();
+    space.kubectl(&["delete", "pod", "pgset-0"]);
+    space.pgset(&["wait"]).expect(0);
+
+    // No room for one member, no image for the other: neither explains the other.
+    let both = Namespace::beside(&space, "two-causes");
+    both.kubectl(&["create", "quota", "one", "--hard=pods=1"]);
+    both.pgset(&["up", "--image", "docker.io/library/postgres:none"]).expect(3);
+    let (image, quota) = ("PGS-IMAGE-NOT-FOUND", "PGS-QUOTA");
+    wait_for("both", || {
+        let status = both.pgset(&["status", "-o", "json"]).expect(3).json();
+        let findings = status["findings"].as_array().unwrap();
+        let mut codes: Vec<&str> = findings.iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+        codes.sort_unstable();
+        (codes == [image, quota]).then_some(())
+    });
+    let text = both.pgset(&["status"]).expect(3).stdout;
+    assert!(text.contains("--image") && text.contains("edit resourcequota one"), "{text}");
 }

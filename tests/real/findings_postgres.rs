@@ -33,10 +33,12 @@ fn write_much(space: &Namespace, member: &str) {
     sql(space, member, "checkpoint");
 }
 
-/// Runs the command of a hint as a person would paste it.
+/// Runs the command of a hint, or of what `status` says to do, as a person would paste it.
 fn paste(run: &Run, part: &str) {
-    let line = run.stderr.lines().find(|line| line.starts_with("hint: ") && line.contains(part));
-    let line = line.unwrap_or_else(|| panic!("no hint has {part:?}:\n{}", run.stderr));
+    let hints = run.stderr.lines().filter(|line| line.starts_with("hint: "));
+    let mut lines = hints.chain(run.stdout.lines().filter(|line| line.trim_start().starts_with("fix: ")));
+    let line = lines.find(|line| line.contains(part) && line.contains("kubectl "));
+    let line = line.unwrap_or_else(|| panic!("no hint has {part:?}:\n{}\n{}", run.stderr, run.stdout));
     let command = &line[line.find("kubectl ").unwrap()..];
     let kubectl = crate::harness::root().join("tests/cluster/cluster.sh");
     let command = command.replace("kubectl ", &format!("{} kubectl ", kubectl.display()));
@@ -107,13 +109,18 @@ fn roles_and_services_that_went_astray_are_named_and_their_fixes_work() {
     paste(&run, "patch service pgset-master");
     space.pgset(&["wait"]).expect(0);
 
-    // A pod without the label by which its Service finds it.
+    // A pod without the label by which its Service finds it. A wait would put it right itself.
+    space.kubectl(&["label", "pod", "pgset-1", "name=nobody", "--overwrite"]);
+    let run = wait_for("the finding", || {
+        let run = space.pgset(&["status"]);
+        (run.code == 3 && run.stdout.contains("PGS-LABEL-DRIFT Service pgset-replica")).then_some(run)
+    });
+    paste(&run, "label --overwrite pod pgset-1 name=pgset-replica");
+    wait_for("the endpoints", || (space.pgset(&["status"]).code == 0).then_some(()));
+    space.kubectl(&["label", "pod", "pgset-1", "name=nobody", "--overwrite"]);
+    space.pgset(&["wait"]).expect(0);
+    // The one that the controller gave it comes back by itself, the controller's doing.
     space.kubectl(&["label", "pod", "pgset-0", "statefulset.kubernetes.io/pod-name-"]);
-    let run = space.pgset(&["wait", "--timeout", "25s"]);
-    if run.code != 0 {
-        let run = run.expect(3).says(&["PGS-LABEL-DRIFT", "label --overwrite pod pgset-0"]);
-        paste(&run, "label --overwrite pod pgset-0");
-    }
     space.pgset(&["wait"]).expect(0);
 
     // Two primaries.

@@ -96,13 +96,15 @@ fn nodes_that_are_tainted_cordoned_short_of_disk_or_gone() {
         });
         waits(&space, &["wait"], "5s", code, words)
     };
-    waits_with(&folder, "PGS-TAINTED", &["does not tolerate: paper", "kubectl taint"]);
+    let taint = format!("kubectl taint nodes {} paper-", node.name);
+    waits_with(&folder, "PGS-TAINTED", &[&format!("does not tolerate: paper on {}", node.name), &taint]);
 
     // From here on the pod tolerates the taint; the old one has no node and would stay (kubernetes#67250).
     let tolerant = templates(&space, "tolerant", "statefulset.yaml", &[(POD, &node.placement())]);
     crate::harness::kubectl(&["cordon", &node.name]);
     space.pgset(&["down", "--yes"]).expect(0);
-    waits_with(&tolerant, "PGS-CORDONED", &["cordoned", "kubectl uncordon"]);
+    let uncordon = format!("kubectl uncordon {}", node.name);
+    waits_with(&tolerant, "PGS-CORDONED", &[&format!("cordoned: {}", node.name), &uncordon]);
     // A pod that the node took would never end, since no kubelet runs it: so it goes before the node is open again.
     space.pgset(&["down", "--yes"]).expect(0);
 
@@ -120,6 +122,10 @@ fn nodes_that_are_tainted_cordoned_short_of_disk_or_gone() {
         let on = space.kubectl(&["get", "pod", "pgset-0", "-o=jsonpath={.spec.nodeName}"]);
         (on == node.name).then_some(())
     });
+    node.set("MemoryPressure", "True");
+    let words = ["short of memory", "free memory on the node", "describe node"];
+    let pressed = waits(&space, &["wait"], "12s", "PGS-NODE-PRESSURE", &words);
+    assert_eq!(pressed["object"]["name"], node.name.as_str());
     node.set("Ready", "Unknown");
     let words = ["stopped reporting", "describe node"];
     let lost = waits(&space, &["wait"], "12s", "PGS-NODE-NOT-READY", &words);

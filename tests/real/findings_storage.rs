@@ -1,6 +1,7 @@
 //! Storage that cannot be had: claims that do not bind, volumes that are gone, full or somebody else's.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::faults::{gives_up, hopeless};
@@ -155,20 +156,20 @@ fn a_cluster_without_a_default_class() {
 }
 
 /// A small file system of its own in a directory, gone with it.
-struct Small<'a>(&'a HostDirectory);
+struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
-    fn new(directory: &'a HostDirectory, options: &str) -> Self {
+    fn new(directory: &'a Path, options: &str) -> Self {
         let options = format!("mode=0777,{options}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", directory.as_str()]).status();
-        assert!(mounted.unwrap().success(), "a tmpfs in {}", directory.as_str());
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory).status();
+        assert!(mounted.unwrap().success(), "a tmpfs in {}", directory.display());
         Self(directory)
     }
 }
 
 impl Drop for Small<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy", self.0.as_str()]).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
     }
 }
 
@@ -179,7 +180,7 @@ fn volumes_that_are_full_of_bytes_or_of_inodes() {
     }
     let space = Namespace::new("full");
     let directory = HostDirectory::new("full");
-    let small = Small::new(&directory, "size=30m");
+    let small = Small::new(&directory.path, "size=30m");
     let up = ["--replicas", "1", "--storage", "hostpath", "--host-path", directory.as_str()];
     let words = ["Pod pgset-0", "the member's volume is full: ", "of 30 MB and ", "df -h"];
     hopeless(&space, &up, "PGS-VOLUME-FULL", &words);
@@ -188,10 +189,31 @@ fn volumes_that_are_full_of_bytes_or_of_inodes() {
 
     let second = Namespace::beside(&space, "inodes");
     let directory = HostDirectory::new("inodes");
-    let _small = Small::new(&directory, "size=300m,nr_inodes=300");
+    let _small = Small::new(&directory.path, "size=300m,nr_inodes=300");
     let up = ["--replicas", "1", "--storage", "hostpath", "--host-path", directory.as_str()];
     let words = ["Pod pgset-0", "the member's volume has no inodes left: ", "of 300 inodes are free", "df -i"];
     hopeless(&second, &up, "PGS-VOLUME-FULL", &words);
+}
+
+#[test]
+fn a_volume_that_is_full_under_a_replica() {
+    if !cluster_is_ours() {
+        return;
+    }
+    let space = Namespace::new("full-replica");
+    space.pgset(&["up"]).expect(0);
+    space.psql("pgset-0", "create table kept as select 1 as row");
+    space.pgset(&["scale", "1", "--yes"]).expect(0);
+    let volume = space.kubectl(&["get", "pvc", "pgdata-pgset-1", "-o=jsonpath={.spec.volumeName}"]);
+    let path = kubectl(&["get", "pv", &volume, "-o=jsonpath={.spec.hostPath.path}{.spec.local.path}"]);
+    let small = Small::new(Path::new(path.trim()), "size=30m");
+    let words = ["Pod pgset-1", "the member's volume is full", " MB are free on /pgdata", "-- df -h /pgdata"];
+    gives_up(&space, &["scale", "2"], "PGS-VOLUME-FULL", &words);
+    // The primary has nothing to do with it.
+    assert_eq!(space.psql("pgset-0", "select row from kept"), "1");
+    drop(small);
+    space.kubectl(&["delete", "pod", "pgset-1"]);
+    space.pgset(&["wait"]).expect(0);
 }
 
 #[test]

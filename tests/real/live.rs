@@ -83,7 +83,7 @@ fn lists(space: &Namespace) {
     space.kubectl(&["create", "rolebinding", "viewer", "--clusterrole=view", &account]);
     let viewer = Credentials::with_token("viewer", space.kubectl(&["create", "token", "viewer"]).trim());
     viewer.pgset(&["list", "-n", &space.name]).expect(0);
-    let refused = viewer.pgset(&["list", "-A"]).expect(1);
+    let refused = viewer.pgset(&["list", "-A"]).expect(3);
     refused.says(&["failed to list", "of all namespaces", "pgset list -n NAMESPACE"]);
     // Kubernetes' word has to do for whoever may not read the passwords.
     let probed = viewer.pgset(&["list", "--probe", "-n", &space.name, "-o", "json"]).expect(0).json();
@@ -537,9 +537,9 @@ fn nothing_hangs_where_there_is_no_cluster() {
     for command in
         [&["list"][..], &["dsn"], &["psql", "--exec"], &["port-forward", "0"], &["logs"], &["logs", "-f"], &["verify"]]
     {
-        nowhere.pgset(command).expect(1).says(&["Connection refused", "config current-context"]);
+        nowhere.pgset(command).expect(3).says(&["Connection refused", "config current-context"]);
     }
     Run::of(nowhere.command(&["psql"]).env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap())
-        .expect(1)
+        .expect(3)
         .says(&["Connection refused", "config current-context"]);
 }

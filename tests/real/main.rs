@@ -17,6 +17,7 @@ mod findings_admission;
 mod findings_cluster;
 mod findings_containers;
 mod findings_images;
+mod findings_keys;
 mod findings_postgres;
 mod findings_scheduling;
 mod findings_storage;

@@ -1,4 +1,4 @@
-//! The API server refuses the members' pods: quota, PodSecurity, webhooks, a missing ServiceAccount.
+//! The API server refuses the members' pods: quota, PodSecurity, policies, webhooks, a missing ServiceAccount.
 //!
 //! No pod exists to look at then; the only trace is the StatefulSet's `FailedCreate` event.
 
@@ -42,7 +42,12 @@ fn refusal(asked: &Asked<'_>, event: &Event) -> Finding {
 #[must_use]
 pub fn refused(set: &str, namespace: &str, cause: &str) -> Finding {
     let about = |code, summary: String| Finding::new(code, Severity::Blocking, "StatefulSet", set, summary);
-    if cause.contains("exceeded quota") || cause.contains("failed quota") {
+    // First: what a rule says in its own words may be anything.
+    if let Some((who, words, list)) = denied(cause) {
+        about("PGS-ADMISSION-POLICY", format!("{who} denies the members' pods{words}"))
+            .fix("change what it objects to: an option of pgset up, or an overridden template")
+            .fix(format!("or ask whoever made the rule: kubectl get {list}"))
+    } else if cause.contains("exceeded quota") || cause.contains("failed quota") {
         quota(set, namespace, cause)
     } else if cause.contains("violates PodSecurity") {
         let level =
@@ -60,9 +65,9 @@ pub fn refused(set: &str, namespace: &str, cause: &str) -> Finding {
         Finding::new("PGS-NAMESPACE-GOING", Severity::Blocking, "Namespace", namespace, summary)
             .fix("bring the set up in another namespace: pgset up -n …")
             .fix(format!("or see what holds this one: kubectl get namespace {namespace} -o yaml"))
-    } else if cause.contains("admission webhook") || cause.contains("failed calling webhook") {
+    } else if cause.contains("failed calling webhook") {
         let webhook = quoted_after(cause, "webhook").unwrap_or("?");
-        about("PGS-WEBHOOK", format!("admission webhook {webhook} refuses the members' pods or does not answer"))
+        about("PGS-WEBHOOK", format!("admission webhook {webhook} does not answer as it should, so no pod is let in"))
             .fix("ask whoever runs it: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
     } else if ["usage per Container", "usage per Pod", "usage per PersistentVolumeClaim"]
         .iter()
@@ -82,6 +87,28 @@ pub fn refused(set: &str, namespace: &str, cause: &str) -> Finding {
         about("PGS-CREATE-REFUSED", "the API server refuses to create the members' pods".to_owned())
             .fix(format!("read the cause above, then: kubectl -n {namespace} describe statefulset {set}"))
     }
+}
+
+/// Who denies a request by a rule of the cluster's own, with what words, and where such rules are listed:
+/// `ValidatingAdmissionPolicy 'x' with binding 'y' denied request: …` and `admission webhook "x" denied the request: …`.
+pub(super) fn denied(cause: &str) -> Option<(String, String, &'static str)> {
+    let between = |after: &str, quote: char| {
+        let (_, rest) = cause.split_once(after)?;
+        rest.split_once(quote).map(|(inside, _)| inside.to_owned())
+    };
+    let (who, denies, list) = if let Some(policy) = between("ValidatingAdmissionPolicy '", '\'') {
+        let binding = between("with binding '", '\'').map(|binding| format!(" (binding {binding})"));
+        let list = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        (format!("ValidatingAdmissionPolicy {policy}{}", binding.unwrap_or_default()), "denied request", list)
+    } else {
+        let list = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+        (format!("admission webhook {}", between("admission webhook \"", '"')?), "denied the request", list)
+    };
+    let (_, words) = cause.split_once(denies)?;
+    let words = words.trim_start_matches([':', ' ']).trim_end();
+    // "denied the request without explanation".
+    let said = if words.is_empty() || words == "without explanation" { String::new() } else { format!(": {words}") };
+    Some((who, said, list))
 }
 
 /// "exceeded quota: NAME, requested: pods=1, used: pods=2, limited: pods=2", or "failed quota: NAME: must specify …".
@@ -157,11 +184,21 @@ pub(super) const CATALOGUE: &[Entry] = &[
         code: "PGS-WEBHOOK",
         severity: Severity::Blocking,
         depth: Depth::Set,
-        title: "an admission webhook refuses or does not answer",
-        meaning: "An admission webhook of the cluster keeps the members' pods from being created.",
+        title: "an admission webhook does not answer",
+        meaning: "An admission webhook of the cluster is not reached or fails, and no pod is let in without its word.",
         known_by: "The StatefulSet's newest FailedCreate event names the webhook and how it failed.",
         fix: "Ask whoever runs the webhook; its configuration says which namespaces it may be told to leave out.",
         doubt: "A webhook that restarts is back within seconds.",
+    },
+    Entry {
+        code: "PGS-ADMISSION-POLICY",
+        severity: Severity::Blocking,
+        depth: Depth::Set,
+        title: "a policy of the cluster denies the pods",
+        meaning: "A ValidatingAdmissionPolicy or an admission webhook has a rule that the members' pods or claims break.",
+        known_by: "The StatefulSet's newest FailedCreate event has the policy's or webhook's name and its own words.",
+        fix: "Change what it objects to with an option or an overridden template, or ask whoever made the rule.",
+        doubt: "A rule that was deleted a moment ago is still heeded for about a second.",
     },
     Entry {
         code: "PGS-LIMIT-RANGE",
@@ -241,6 +278,35 @@ mod tests {
                 "{found:?}"
             );
             assert!(found.summary.contains(words) && found.fix.join("\n").contains(fix), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_of_the_clusters_is_told_in_its_own_words() {
+        for (cause, summary, list) in [
+            (
+                "pods \"pgset-0\" is forbidden: ValidatingAdmissionPolicy 'no-pg' with binding 'no-pg-here' denied request: \
+                 databases need a cost-centre label, as quota does",
+                "ValidatingAdmissionPolicy no-pg (binding no-pg-here) denies the members' pods: databases need a cost-centre \
+                 label, as quota does",
+                "kubectl get validatingadmissionpolicies",
+            ),
+            (
+                "admission webhook \"deny.example.com\" denied the request: exceeded quota of patience",
+                "admission webhook deny.example.com denies the members' pods: exceeded quota of patience",
+                "kubectl get validatingwebhookconfigurations",
+            ),
+            (
+                "admission webhook \"deny.example.com\" denied the request without explanation",
+                "admission webhook deny.example.com denies the members' pods",
+                "mutatingwebhookconfigurations",
+            ),
+        ] {
+            let message = format!("create Pod pgset-0 in StatefulSet pgset failed error: {cause}");
+            assert_eq!(code_of(&message), "PGS-ADMISSION-POLICY");
+            let found = refused("pgset", "db", cause);
+            assert_eq!(found.summary, summary);
+            assert!(found.fix[1].contains(list), "{:?}", found.fix);
         }
     }
 

@@ -15,7 +15,12 @@ pub struct Cause {
 /// what only this call is refused for.
 #[must_use]
 pub fn cause(status: Option<u16>, message: &str) -> Option<Cause> {
+    let denied = || super::admission::denied(message).is_some();
     let (code, fix) = match status {
+        Some(_) if denied() => (
+            "PGS-ADMISSION-POLICY",
+            "change what the rule objects to, or ask whoever runs the cluster for an exception",
+        ),
         None => unanswered(&message.to_lowercase()),
         Some(401) => ("PGS-API-CREDENTIALS", "they may have expired: log in again, or choose another --context"),
         Some(403) => (
@@ -103,7 +108,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
             "The API server knows you, and does not let you do this.",
             "The API server answered 403; its message names the verb, the resource and the namespace.",
             "Ask whoever runs the cluster for it; pgset up lists all that are missing at once.",
-            "An admission policy may refuse with the same answer; its name stands in the message.",
+            "An admission plugin of the cluster may refuse with the same answer; its name stands in the message.",
         ],
     ),
     entry(
@@ -177,6 +182,12 @@ mod tests {
             (None, "received fatal alert: CertificateUnknown", "PGS-API-CERTIFICATE"),
             (Some(401), "Unauthorized", "PGS-API-CREDENTIALS"),
             (Some(403), "pods is forbidden", "PGS-API-FORBIDDEN"),
+            (Some(400), "admission webhook \"a.example.com\" denied the request: no", "PGS-ADMISSION-POLICY"),
+            (
+                Some(422),
+                "statefulsets \"pgset\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no",
+                "PGS-ADMISSION-POLICY",
+            ),
         ] {
             assert_eq!(cause(status, message).map(|cause| cause.code), Some(code), "{message}");
             assert!(super::super::catalogue::entry(code).is_some(), "{code}");

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Even
 use super::super::Observation;
 use super::super::observation::PodReading;
 use super::data;
+use super::references::{self, Lacking};
 use super::revision::speaks;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
@@ -48,8 +49,9 @@ fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
     let current = all.iter().find(|container| {
         let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-        // A sidecar is an init container that has started and goes on.
-        ended.is_none_or(|ended| ended.exit_code != 0) && !container.started.unwrap_or(false)
+        // "Started" says of a sidecar that the next container may begin, and of any other merely that it runs.
+        let goes_on = container.started.unwrap_or(false) && is_sidecar(pod, &container.name);
+        ended.is_none_or(|ended| ended.exit_code != 0) && !goes_on
     })?;
     let init = &current.name;
     let state = current.state.as_ref()?;
@@ -76,6 +78,12 @@ fn initialising(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
     let words = message(ended).map_or_else(String::new, |words| format!(": {words}"));
     let finding = about(severity, format!("init container {init} ends with exit code {}{words}", ended.exit_code));
     Some(unless_it_loops(finding))
+}
+
+/// Whether an init container is meant to run beside the others.
+fn is_sidecar(pod: &Pod, init: &str) -> bool {
+    let all = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    all.into_iter().any(|one| one.name == init && one.restart_policy.as_deref() == Some("Always"))
 }
 
 /// A death that may have been the only one.
@@ -143,9 +151,11 @@ fn crash(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         return None;
     }
     let name = pod.metadata.name.as_deref()?;
-    let finding = died(asked, name, container, ended);
+    let finding = died(asked, pod, container, ended);
     Some(match next_try(asked, container, ended) {
-        Some(next) if finding.severity == Severity::Fatal => old_news(asked, name, finding, next),
+        Some(next) if finding.severity == Severity::Fatal && !references::lacks_still(asked.seen, pod) => {
+            old_news(asked, name, finding, next)
+        }
         _ => finding,
     })
 }
@@ -192,8 +202,9 @@ fn wrong_architecture(pod: &str) -> Finding {
         .fix("choose an image that is made for the node's as well: kubectl get nodes -L kubernetes.io/arch; pgset up --image …")
 }
 
-fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
+fn died(asked: &Asked<'_>, dead: &Pod, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
     let seen = asked.seen;
+    let pod = dead.metadata.name.as_deref().unwrap_or_default();
     let lines: &[String] = seen.logs.get(pod).map_or(&[], Vec::as_slice);
     let tail = &lines[lines.len().saturating_sub(5)..];
     let code = ended.exit_code;
@@ -221,10 +232,8 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             "PostgreSQL used more memory than the member's limit and was killed".to_owned(),
         )
         .fix("give it more: pgset up --memory …")
-    } else if code == REFUSED && script.is_some_and(|words| words.starts_with("there is no password")) {
-        let secret = format!("{}-passwords", seen.name);
-        Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &secret, in_its_words(""))
-            .fix(format!("put back what the database knows: kubectl -n {} edit secret {secret}", seen.namespace))
+    } else if let Some(lacking) = script.filter(|_| code == REFUSED).and_then(|words| Lacking::password(seen, words)) {
+        no_password(seen, dead, &lacking, script.unwrap_or_default())
     } else if code == REFUSED && script.is_some_and(|words| words.starts_with("the image has no ")) {
         about("PGS-IMAGE-NOT-POSTGRES", Severity::Fatal, in_its_words(""))
             .fix("choose an image with PostgreSQL's server and client programs: pgset up --image docker.io/library/postgres:17")
@@ -242,6 +251,8 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
         let words = postgres_says(lines).unwrap_or_default();
         about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}"))
             .fix("correct it: pgset up --set-parameter NAME=VALUE")
+    } else if let Some((lacking, _)) = references::unread(dead, lines) {
+        references::finding(seen, dead, &lacking)
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -251,6 +262,15 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             .fix(logs)
     };
     finding.evidence_lines(tail)
+}
+
+/// The Secret lacks a password, in the start script's words; or has it again.
+fn no_password(seen: &Observation, dead: &Pod, lacking: &Lacking, words: &str) -> Finding {
+    if lacking.is_there(seen) {
+        return references::finding(seen, dead, lacking);
+    }
+    Finding::new("PGS-SECRET-MISSING", Severity::Fatal, "Secret", &lacking.object, words)
+        .fix(references::put_back(seen))
 }
 
 /// The start script's last sentence: the termination message, or the log's last line where that is missing.
@@ -515,6 +535,22 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_is_back_in_the_secret_is_waited_for() {
+        let words = "there is no password \"user\" in the Secret";
+        let died = json!({"terminated": {"exitCode": 78, "reason": "Error", "message": words}});
+        let container =
+            json!({"restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": died});
+        let mut seen = seen(json!([pod("pgset-0", container)]), json!([]));
+        for (keys, ends) in [(vec!["superuser"], true), (vec!["superuser", "user"], false)] {
+            let keys = keys.into_iter().map(str::to_owned).collect();
+            seen.keys.insert("Secret pgset-passwords".to_owned(), Some(keys));
+            assert!(super::super::lacking_objects(&seen).contains(&("Secret", "pgset-passwords".to_owned())));
+            let found = &findings(&Asked { seen: &seen, since: Some(noon()) })[0];
+            assert_eq!((found.code, found.ends_wait(noon())), ("PGS-SECRET-MISSING", ends));
+        }
+    }
+
+    #[test]
     fn a_crash_is_told_in_postgresqls_words_and_not_in_those_the_script_said_before() {
         let log = [
             "pgset: starting PostgreSQL 17 as a primary",
@@ -635,6 +671,23 @@ mod tests {
         assert_eq!((runs.severity, runs.normal_until), (Severity::Waiting, Some(noon() + INIT_NORMAL)));
         assert!(judged(0, json!({"waiting": {"reason": "PodInitializing"}})).is_empty());
         assert!(judged(0, json!({"terminated": {"exitCode": 0}})).is_empty());
+    }
+
+    #[test]
+    fn an_init_container_that_hangs_is_told_from_a_sidecar() {
+        let judged = |policy: serde_json::Value| {
+            let mut pod = pod("pgset-0", json!({"state": {"waiting": {"reason": "PodInitializing"}}}));
+            pod["spec"]["initContainers"] = json!([{"name": "prepare", "restartPolicy": policy}]);
+            let running = json!({"running": {"startedAt": noon().to_string()}});
+            pod["status"]["initContainerStatuses"] = json!([{"name": "prepare", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "started": true, "state": running}]);
+            findings(&Asked { seen: &seen(json!([pod]), json!([])), since: None })
+        };
+        let hangs = &judged(serde_json::Value::Null)[0];
+        assert_eq!((hangs.code, hangs.severity), ("PGS-INIT-CONTAINER", Severity::Waiting));
+        assert_eq!(hangs.normal_until, Some(noon() + INIT_NORMAL));
+        assert!(hangs.summary.contains("init container prepare has not ended yet"), "{hangs:?}");
+        assert!(judged(json!("Always")).is_empty());
     }
 
     #[test]

@@ -206,6 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn of_two_causes_each_has_the_symptoms_of_its_own_members() {
+        let mut seen =
+            seen(json!([pod("pgset-0", json!({})), pod("pgset-1", json!({})), pod("pgset-2", json!({}))]), json!([]));
+        let server = super::super::super::observation::Server::default();
+        seen.answers.insert("pgset-0".to_owned(), super::super::super::observation::Answer::Answered(Box::new(server)));
+        let crash = finding("PGS-CRASH-LOOP", Severity::Fatal, "Pod", "pgset-1", "it crashes");
+        let mount = finding("PGS-MOUNT-FAILED", Severity::Blocking, "Pod", "pgset-2", "it cannot be mounted");
+        let waits = |pod, words: &str| finding("PGS-NOT-READY", Severity::Waiting, "Pod", pod, words);
+        let found = fold(&seen, vec![waits("pgset-2", "no volume"), mount, waits("pgset-1", "no answer"), crash]);
+        let told: Vec<(&str, &str)> =
+            found.iter().map(|one| (one.code, one.consequences[0].object.name.as_str())).collect();
+        assert_eq!(told, [("PGS-CRASH-LOOP", "pgset-1"), ("PGS-MOUNT-FAILED", "pgset-2")]);
+        assert!(found.iter().all(|one| one.consequences.len() == 1), "{found:?}");
+    }
+
+    #[test]
     fn what_ends_a_wait_does_not_disappear_below_what_never_does() {
         let node = finding("PGS-NODE-NOT-READY", Severity::Waiting, "Node", "node1", "the node is not ready");
         let crash = |severity| finding("PGS-CRASH-LOOP", severity, "Pod", "pgset-0", "it crashes");

@@ -40,6 +40,7 @@ pub use admission::refused;
 pub use catalogue::{Depth, Entry};
 pub(super) use data::of_volume;
 pub(super) use images::newest_of_image;
+pub use references::lacking_objects;
 pub use replication::far_behind;
 pub use revision::{PINNED, pinned_pods};
 pub use scheduling::finds_no_node;
@@ -77,6 +78,9 @@ pub struct Finding {
     /// above.
     #[serde(skip)]
     pub lasting: Option<(SignedDuration, Option<SignedDuration>)>,
+    /// Since when whoever looks has seen that something is wrong, where what it is was asked only later.
+    #[serde(skip)]
+    pub wrong_since: Option<Timestamp>,
 }
 
 /// What follows from a finding's cause, found as well but not worth a finding of its own.
@@ -142,6 +146,7 @@ impl Finding {
             fatal_from: None,
             normal_until: None,
             lasting: None,
+            wrong_since: None,
         }
     }
 
@@ -149,6 +154,12 @@ impl Finding {
     fn blocking_from(mut self, since: Option<Timestamp>, grace: SignedDuration) -> Self {
         self.severity = Severity::Blocking;
         self.fatal_from = since.and_then(|since| since.checked_add(grace).ok());
+        self
+    }
+
+    /// A finding that explains what has been seen since then.
+    fn wrong_since(mut self, since: Option<Timestamp>) -> Self {
+        self.wrong_since = since;
         self
     }
 
@@ -305,6 +316,12 @@ impl Asked<'_> {
 #[must_use]
 pub fn was_refused_before(seen: &Observation, since: Timestamp) -> bool {
     admission::last_refusal(seen).and_then(happened).is_some_and(|at| at < since)
+}
+
+/// Whether a member does not exist because the API server refused its pod.
+#[must_use]
+pub fn is_refused(seen: &Observation) -> bool {
+    admission::last_refusal(seen).is_some()
 }
 
 /// When an event happened first.

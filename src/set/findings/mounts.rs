@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::inquiry::{MOUNTING, is_mounting};
 use super::super::observation::{Observation, PodReading};
-use super::{Asked, Depth, Entry, Finding, Severity, began};
+use super::{Asked, Depth, Entry, Finding, Severity, began, references};
 
 /// A mount is retried after half a second, one, two, four…: what fails for this long keeps failing.
 const GRACE: SignedDuration = SignedDuration::from_secs(8);
@@ -32,7 +32,7 @@ fn mount(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
         "secret \"",
         "configmap \"",
     ];
-    if elsewhere.iter().any(|words| message.contains(words)) {
+    if elsewhere.iter().any(|words| message.contains(words)) || references::unmounted(pod, message).is_some() {
         return None;
     }
     let finding = told(asked, pod, name, message);

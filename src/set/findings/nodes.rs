@@ -133,5 +133,8 @@ mod tests {
         let found = found("node1", json!([ready, {"type": "DiskPressure", "status": "True"}]));
         assert_eq!(found[0].code, "PGS-NODE-PRESSURE");
         assert!(found[0].summary.contains("disk space"));
+        let memory = &self::found("node1", json!([{"type": "MemoryPressure", "status": "True", "message": "low"}]))[0];
+        assert_eq!((memory.code, memory.object.name.as_str()), ("PGS-NODE-PRESSURE", "node1"));
+        assert!(memory.summary.contains("short of memory") && memory.fix[0].contains("free memory"), "{memory:?}");
     }
 }

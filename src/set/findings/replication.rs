@@ -16,6 +16,9 @@ use super::{Asked, Depth, Entry, Finding, Severity};
 /// A WAL receiver and the start script try again every second: what they were told a dozen times in a row stays so.
 const GRACE: SignedDuration = SignedDuration::from_secs(12);
 
+/// While a switchover is under way, a replica may be ahead of the primary that it has found.
+const SWITCHING: SignedDuration = SignedDuration::from_secs(5);
+
 /// A DNS server that was restarted answers again within a minute, and what resolvers remember is forgotten by then.
 const DNS_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -175,6 +178,8 @@ fn not_streaming(asked: &Asked<'_>, pod: &Pod, member: &str) -> Option<Finding> 
     let clones = !pod.has_started() && !is_newer(&evidence) && !crunchy(seen);
     let finding =
         told(seen, member, cause, clones).evidence_lines(&evidence.lines().map(str::to_owned).collect::<Vec<_>>());
+    let finding = finding.wrong_since(late.max(asked.since));
+    let finding = if cause == Cause::Timeline { finding.normal_for(late.max(asked.since), SWITCHING) } else { finding };
     let grace = if cause == Cause::Dns { DNS_GRACE } else { GRACE };
     // A member that has not streamed since it started asks its primary itself, and clones again where that is the answer.
     // But never where its own data is on the newer timeline: that may be the data somebody wants.

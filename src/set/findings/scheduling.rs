@@ -1,6 +1,6 @@
 //! No node takes a member's pod.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
@@ -34,9 +34,13 @@ fn unschedulable(asked: &Asked<'_>, pod: &Pod) -> Option<Finding> {
                 .fix(format!("{members} members need {members} nodes: add nodes, or run fewer: pgset scale N"))
                 .fix("or let members share a node: preferredDuringScheduling in the overridden template")
         }
-        Reason::Cordoned => about("PGS-CORDONED", "the nodes that could take the pod are cordoned")
-            .fix("open one again: kubectl uncordon NODE")
-            .fix("see the nodes: kubectl get nodes"),
+        Reason::Cordoned => {
+            let cordoned = names(meant(asked, pod).filter(|node| is_cordoned(node)));
+            let which = if cordoned.is_empty() { String::new() } else { format!(": {}", few(&cordoned)) };
+            about("PGS-CORDONED", &format!("the nodes that could take the pod are cordoned{which}"))
+                .fix(format!("open one again: kubectl uncordon {}", cordoned.first().map_or("NODE", String::as_str)))
+                .fix("see the nodes: kubectl get nodes")
+        }
         Reason::Volume => about("PGS-VOLUME-NODE", "the member's volume is tied to a node that cannot take the pod")
             .fix("see which: kubectl get pv -o custom-columns=NAME:.metadata.name,CLAIM:.spec.claimRef.name,NODES:.spec.nodeAffinity")
             .fix("bring that node back; its data is nowhere else, unless a replica has it"),
@@ -69,9 +73,13 @@ pub fn finds_no_node(pod: &Pod) -> Option<&PodCondition> {
 /// Taints that the cluster itself gives to nodes that are not well stand for what is wrong with them.
 fn tainted(asked: &Asked<'_>, pod: &Pod, said: Option<&str>, about: impl Fn(&'static str, &str) -> Finding) -> Finding {
     let seen = untolerated(asked, pod);
-    let taints = if seen.is_empty() { said.map(str::to_owned).into_iter().collect() } else { seen };
-    let list = taints.join(", ");
-    let has = |key: &str| taints.iter().any(|taint| taint.starts_with(key));
+    let on_nodes = |(taint, nodes): (&String, &Vec<String>)| format!("{taint} on {}", few(nodes));
+    let list: Vec<String> = match said.filter(|_| seen.is_empty()) {
+        Some(said) => vec![said.to_owned()],
+        None => seen.iter().map(on_nodes).collect(),
+    };
+    let list = list.join("; ");
+    let has = |key: &str| seen.keys().map(String::as_str).chain(said).any(|taint| taint.starts_with(key));
     if has("node.kubernetes.io/disk-pressure") {
         about("PGS-NODE-PRESSURE", "the nodes are short of disk space, so they take no pods")
             .fix("free disk space on a node: kubectl describe nodes")
@@ -83,21 +91,45 @@ fn tainted(asked: &Asked<'_>, pod: &Pod, said: Option<&str>, about: impl Fn(&'st
             .fix("see the nodes: kubectl get nodes")
     } else {
         let which = if list.is_empty() { String::new() } else { format!(": {list}") };
+        let first = seen.iter().next().and_then(|(taint, nodes)| Some((nodes.first()?.as_str(), taint.as_str())));
+        let (node, taint) = first.unwrap_or(("NODE", said.unwrap_or("KEY")));
+        let key = taint.split('=').next().unwrap_or(taint);
         about("PGS-TAINTED", &format!("the nodes have a taint that the pod does not tolerate{which}"))
-            .fix("remove it from a node: kubectl taint nodes NODE KEY-; see all: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints")
+            .fix(format!("remove it from a node: kubectl taint nodes {node} {key}-; see all: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints"))
             .fix("or tolerate it: pgset render --eject DIR, add tolerations to DIR/statefulset.yaml, pgset up --templates DIR")
     }
 }
 
-/// The taints, of the nodes that the pod asks for, which keep it away. Recent schedulers only count them.
-fn untolerated(asked: &Asked<'_>, pod: &Pod) -> Vec<String> {
-    let Some(spec) = &pod.spec else { return Vec::new() };
-    let fits = |node: &&Node| {
-        let labels = node.metadata.labels.clone().unwrap_or_default();
-        spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value))
-    };
+/// The nodes that the pod asks for, as far as its node selector says.
+fn meant<'a>(asked: &Asked<'a>, pod: &'a Pod) -> impl Iterator<Item = &'a Node> {
+    let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+    asked.seen.nodes.iter().filter(move |node| {
+        let has = |key, value| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value);
+        selector.is_none_or(|selector| selector.iter().all(|(key, value)| has(key, value)))
+    })
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
+}
+
+fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
+    nodes.filter_map(|node| node.metadata.name.clone()).collect()
+}
+
+/// The nodes' names, as many as anybody reads.
+fn few(nodes: &[String]) -> String {
+    const FEW: usize = 4;
+    match nodes.len().checked_sub(FEW).filter(|more| *more > 0) {
+        Some(more) => format!("{} and {more} more", nodes[..FEW].join(", ")),
+        None => nodes.join(", "),
+    }
+}
+
+/// The taints, of the nodes that the pod asks for, which keep it away, each with its nodes. Recent schedulers only count them.
+fn untolerated(asked: &Asked<'_>, pod: &Pod) -> BTreeMap<String, Vec<String>> {
     let tolerated = |taint: &Taint| {
-        spec.tolerations.iter().flatten().any(|toleration| {
+        pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten()).any(|toleration| {
             let key = toleration.key.as_ref().is_none_or(|key| *key == taint.key);
             let exists = toleration.operator.as_deref() == Some("Exists");
             let value =
@@ -106,16 +138,18 @@ fn untolerated(asked: &Asked<'_>, pod: &Pod) -> Vec<String> {
             key && value && effect
         })
     };
-    let nodes = asked.seen.nodes.iter().filter(fits);
-    let taints = nodes.flat_map(|node| node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()));
-    let keeping = taints.filter(|taint| taint.effect != "PreferNoSchedule" && !tolerated(taint));
-    let named: BTreeSet<String> = keeping
-        .map(|taint| match taint.value.as_deref() {
-            Some(value) if !value.is_empty() => format!("{}={value}", taint.key),
-            _ => taint.key.clone(),
-        })
-        .collect();
-    named.into_iter().collect()
+    let mut keeping: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in meant(asked, pod) {
+        let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+        for taint in taints.filter(|taint| taint.effect != "PreferNoSchedule" && !tolerated(taint)) {
+            let named = match taint.value.as_deref() {
+                Some(value) if !value.is_empty() => format!("{}={value}", taint.key),
+                _ => taint.key.clone(),
+            };
+            keeping.entry(named).or_default().extend(node.metadata.name.clone());
+        }
+    }
+    keeping
 }
 
 /// Why the nodes that the pod could be meant for do not take it.
@@ -289,17 +323,40 @@ mod tests {
             "message": "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s)."});
         let spec = json!({"containers": [], "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "a", "operator": "Exists"}]});
         let pod = json!({"metadata": {"name": "pgset-0"}, "spec": spec, "status": {"conditions": [condition]}});
-        let node = |label: &str, taints: serde_json::Value| {
-            serde_json::from_value(json!({"metadata": {"labels": {"disk": label}}, "spec": {"taints": taints}}))
-                .unwrap()
+        let node = |name: &str, label: &str, taints: serde_json::Value| {
+            let metadata = json!({"name": name, "labels": {"disk": label}});
+            serde_json::from_value(json!({"metadata": metadata, "spec": {"taints": taints}})).unwrap()
         };
         let taint = |key: &str| json!({"key": key, "value": "x", "effect": "NoSchedule"});
         let mut seen = seen(json!([pod]), json!([]));
-        seen.nodes = vec![node("ssd", json!([taint("a"), taint("b")])), node("hdd", json!([taint("c")]))];
+        let (other, own) = (node("n2", "hdd", json!([taint("c")])), [taint("a"), taint("b")]);
+        seen.nodes = vec![node("n1", "ssd", json!(own)), other, node("n3", "ssd", json!(own))];
         let found = findings(&Asked { seen: &seen, since: None });
-        assert_eq!(found[0].summary, "the nodes have a taint that the pod does not tolerate: b=x");
-        seen.nodes = vec![node("ssd", json!([taint("node.kubernetes.io/disk-pressure")]))];
+        assert_eq!(found[0].summary, "the nodes have a taint that the pod does not tolerate: b=x on n1, n3");
+        assert!(found[0].fix[0].contains("kubectl taint nodes n1 b-"), "{:?}", found[0].fix);
+        seen.nodes = vec![node("n1", "ssd", json!([taint("node.kubernetes.io/disk-pressure")]))];
         assert_eq!(findings(&Asked { seen: &seen, since: None })[0].code, "PGS-NODE-PRESSURE");
+        seen.nodes = vec![node("n1", "ssd", json!([taint("node.kubernetes.io/memory-pressure")]))];
+        let memory = &findings(&Asked { seen: &seen, since: None })[0];
+        assert!(memory.code == "PGS-NODE-PRESSURE" && memory.summary.contains("short of memory"), "{memory:?}");
+    }
+
+    #[test]
+    fn the_nodes_that_are_cordoned_are_named_and_no_others() {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/7 nodes are available: 6 node(s) were unschedulable, 1 node(s) had untolerated taint(s)."});
+        let pod = json!({"metadata": {"name": "pgset-0"}, "status": {"conditions": [condition]}});
+        let mut seen = seen(json!([pod]), json!([]));
+        let node = |name: &str, closed: bool| {
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"unschedulable": closed}})).unwrap()
+        };
+        seen.nodes = vec![node("n0", false), node("n1", true)];
+        let one = &findings(&Asked { seen: &seen, since: None })[0];
+        assert_eq!(one.summary, "the nodes that could take the pod are cordoned: n1");
+        assert_eq!(one.fix[0], "open one again: kubectl uncordon n1");
+        seen.nodes.extend((2..=6).map(|number| node(&format!("n{number}"), true)));
+        let many = &findings(&Asked { seen: &seen, since: None })[0];
+        assert!(many.summary.ends_with("cordoned: n1, n2, n3, n4 and 2 more"), "{many:?}");
     }
 
     #[test]

@@ -50,7 +50,10 @@ fn claim_finding(asked: &Asked<'_>, claim: &PersistentVolumeClaim) -> Option<Fin
         return None;
     }
     let newest = asked.seen.events_of("PersistentVolumeClaim", name).last();
-    Some(pending(asked, claim, name, newest))
+    // A claim that waits for a pod which the API server refuses has nothing wrong of its own.
+    let waits_for_pod = newest.is_some_and(|event| event.reason.as_deref() == Some("WaitForFirstConsumer"));
+    let refused = super::is_refused(asked.seen) && !asked.seen.pods.iter().any(|pod| pod.claims().contains(&name));
+    (!(waits_for_pod && refused)).then(|| pending(asked, claim, name, newest))
 }
 
 // ---- a claim that is going ------------------------------------------------------------------------------------------
@@ -594,6 +597,23 @@ mod tests {
         assert_eq!((found[0].code, found[0].severity), ("PGS-PROVISIONER-SILENT", Severity::Waiting));
         assert!(found[0].summary.contains("provisioner example.com/silent of StorageClass slow"));
         assert!(found[0].fix[0].contains("grep -i silent"));
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_a_pod_which_is_refused_is_no_finding_of_its_own() {
+        let refused = event("StatefulSet", "pgset", "FailedCreate", "create Pod pgset-1 in StatefulSet pgset failed");
+        let waits =
+            event("PersistentVolumeClaim", "pgdata-pgset-1", "WaitForFirstConsumer", "waiting for first consumer");
+        let claim = json!({"metadata": {"name": "pgdata-pgset-1"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}});
+        let judged = |events: Value| {
+            let mut seen = seen(json!([pod("pgset-0", json!({}))]), events);
+            seen.claims = vec![serde_json::from_value(claim.clone()).unwrap()];
+            findings(&Asked { seen: &seen, since: None })
+        };
+        assert!(judged(json!([refused, waits])).is_empty());
+        assert_eq!(judged(json!([waits]))[0].code, "PGS-CLAIM-PENDING", "nobody has said why the pod is not there");
+        let provisions = event("PersistentVolumeClaim", "pgdata-pgset-1", "Provisioning", "x");
+        assert_eq!(judged(json!([refused, provisions])).len(), 1);
     }
 
     #[test]
