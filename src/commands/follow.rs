@@ -128,7 +128,7 @@ impl Follower<'_> {
                     Verdict::Failed(found) | Verdict::TimedOut(found) => found.clone(),
                     Verdict::Healthy | Verdict::Continue => findings::diagnose(&seen, Some(self.since)),
                 };
-                let view = StatusView::new(&seen, &step.health, findings);
+                let view = StatusView::new(&seen, &step.health, self.app.ui.carried_in(findings));
                 return Ok(Followed { view, seen, verdict: step.verdict, waited });
             }
             let wake_at = inquiry.wake_at(&seen, now).map_or(step.wake_at, |at| at.min(step.wake_at));

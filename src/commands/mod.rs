@@ -45,7 +45,8 @@ pub use completions::answer as complete;
 /// Runs one command; returns the process's exit code.
 #[must_use]
 pub fn run(cli: Cli) -> u8 {
-    let app = App::new(cli.common);
+    let json = cli.command.wants_json();
+    let app = App::new(cli.common, json);
     // One thread: pgset waits far more than it works, and starts sooner without others.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -60,8 +61,9 @@ pub fn run(cli: Cli) -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(failure) => {
-            app.ui.failure(&failure);
-            failure.kind.code()
+            let code = failure.kind.code();
+            app.ui.failure(failure);
+            code
         }
     }
 }

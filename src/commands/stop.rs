@@ -110,7 +110,8 @@ async fn report(app: &App, cluster: &Cluster, names: &Names, output: ResultForma
         return Ok(());
     }
     let seen = look(cluster, namespace, set).await?;
-    let status = StatusView::new(&seen, &health(&seen), findings::diagnose(&seen, None));
+    let found = app.ui.carried_in(findings::diagnose(&seen, None));
+    let status = StatusView::new(&seen, &health(&seen), found);
     let view = ResultView {
         api_version: "pgset/v1",
         kind: "Result",

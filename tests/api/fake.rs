@@ -79,6 +79,18 @@ impl Told {
         self.requests.iter().map(String::as_str).filter(|request| !harmless(request)).collect()
     }
 
+    /// The events on stderr; whatever else stands there fails.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let event = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!((&event["apiVersion"], &event["kind"]), (&"pgset/v1".into(), &"Event".into()), "{line}");
+            assert!(event["time"].is_string() && event["event"].is_string(), "{line}");
+            event
+        };
+        self.stderr.lines().map(event).collect()
+    }
+
     #[track_caller]
     pub fn expect(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}\n{}\n{:#?}", self.stdout, self.stderr, self.requests);
@@ -208,6 +220,11 @@ impl Fake {
     /// The requests since the last command that ran to its end.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.cluster).requests.clone()
+    }
+
+    /// The kubeconfig that leads here.
+    pub fn kubeconfig(&self) -> String {
+        self.folder.path().join("config").to_str().unwrap().to_owned()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
