@@ -179,7 +179,7 @@ pub enum Command {
     PortForward(PortForwardArgs),
     /// Show the logs of all members, merged by time
     Logs(LogsArgs),
-    /// Print how a client inside the cluster connects
+    /// Print how a client connects: inside the cluster, or on this machine through port-forward
     Dsn(DsnArgs),
     /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
     ///
