@@ -10,6 +10,7 @@ mod doctor;
 mod down;
 mod explain;
 mod follow;
+mod foreign;
 mod gone;
 mod home;
 mod learn;
@@ -74,7 +75,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Status(args) => status::run(app, args).await,
         Command::Scale(args) => scale::run(app, args).await,
         Command::Diff(args) => Box::pin(diff::run(app, args)).await,
-        Command::Down(args) => down::run(app, args).await,
+        Command::Down(args) => Box::pin(down::run(app, args)).await,
         Command::Restart(args) => restart::run(app, args).await,
         Command::Stop(args) => stop::stop(app, args).await,
         Command::Start(args) => stop::start(app, args).await,

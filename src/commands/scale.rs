@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::app::App;
 use super::ask::ask_members;
+use super::foreign;
 use super::result::{Settle, settle};
 use super::state;
 use super::status::no_such_set;
@@ -26,6 +27,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
     let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
+    foreign::refuse(app, &names, &seen)?;
     let wanted = args.replicas.get();
     if current == 0 && state::read(&cluster, &names).await?.replicas.is_some() {
         return Err(Failure::refused(format!("{} in namespace {} is stopped", names.set(), names.namespace()))

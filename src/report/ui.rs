@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
 
 use super::address::Address;
 use super::event::Told;
@@ -225,20 +226,27 @@ impl Ui {
         self.data(&format!("{text}\n"))
     }
 
-    /// Asks a question; `accepts` says whether an answer is a yes.
+    /// Asks a question; `accepts` says whether an answer is a yes. An interrupt ends the command while it is open.
     ///
     /// # Errors
     /// Refused when nobody can answer, or the answer is a no.
-    pub fn confirm(&self, question: &str, accepts: impl Fn(&str) -> bool, instead: &str) -> Outcome {
+    pub async fn confirm(&self, question: &str, accepts: impl Fn(&str) -> bool, instead: &str) -> Outcome {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Err(Failure::refused("nobody can answer the question here, so nothing was changed").hint(instead));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{question} ").and_then(|()| err.flush());
         drop(err);
-        let mut answer = String::new();
-        let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
-        read.map_err(|error| Failure::error(format!("failed to ask: {error}")))?;
+        let failed = |error: io::Error| Failure::error(format!("failed to ask: {error}"));
+        asked.map_err(failed)?;
+        let (tell, told) = oneshot::channel();
+        // A thread of its own: a terminal cannot be read in a way that can be given up. It ends with the process.
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let read = io::stdin().read_line(&mut answer);
+            let _ = tell.send(read.map(|_| answer));
+        });
+        let answer = told.await.unwrap_or_else(|_| Ok(String::new())).map_err(failed)?;
         if accepts(answer.trim()) { Ok(()) } else { Err(Failure::refused("not confirmed, so nothing was changed")) }
     }
 }
