@@ -176,3 +176,234 @@ fn every_hint_carries_what_was_given_to_reach_the_set() {
     }
     assert!(seen > 25, "{seen}");
 }
+
+/// The DSN as each client takes it, through a port of this machine.
+fn local_forms(port: &str, password: Option<&str>) -> [(&'static str, String); 6] {
+    let colon = password.map(|word| format!(":{word}")).unwrap_or_default();
+    let with = |before: &str, after: &str| password.map(|word| format!("{before}{word}{after}")).unwrap_or_default();
+    [
+        ("uri", format!("postgresql://testuser{colon}@127.0.0.1:{port}/userdb\n")),
+        ("jdbc", format!("jdbc:postgresql://127.0.0.1:{port}/userdb?user=testuser{}\n", with("&password=", ""))),
+        ("libpq", format!("host=127.0.0.1 port={port} dbname=userdb user=testuser{}\n", with(" password=", ""))),
+        ("go", format!("postgres://testuser{colon}@127.0.0.1:{port}/userdb?sslmode=disable\n")),
+        (
+            "env",
+            format!(
+                "export PGHOST=127.0.0.1\nexport PGPORT={port}\nexport PGDATABASE=userdb\nexport PGUSER=testuser\n{}",
+                with("export PGPASSWORD=", "\n")
+            ),
+        ),
+        (
+            "django",
+            format!(
+                "DATABASES = {{\n    \"default\": {{\n        \"ENGINE\": \"django.db.backends.postgresql\",\n        \
+                 \"HOST\": \"127.0.0.1\",\n        \"PORT\": \"{port}\",\n        \"NAME\": \"userdb\",\n        \
+                 \"USER\": \"testuser\",\n{}    }}\n}}\n",
+                with("        \"PASSWORD\": \"", "\",\n")
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn a_dsn_through_a_port_of_this_machine_is_the_same_from_dsn_and_port_forward() {
+    let fake = Fake::new();
+    for (format, expected) in local_forms("15432", None) {
+        let dsn = fake.pgset(&["dsn", "--local", "15432", "--format", format]).expect(0, &["pgset port-forward 15432"]);
+        assert_eq!(dsn.stdout, expected);
+        assert!(!dsn.requests.iter().any(|request| request.contains("secrets")), "{:#?}", dsn.requests);
+    }
+    for (format, expected) in local_forms("15432", Some("secret-word")) {
+        let dsn = fake.pgset(&["dsn", "--local", "15432", "--format", format, "--show-password"]).expect(0, &[]);
+        assert_eq!(dsn.stdout, expected);
+        assert!(!dsn.stderr.contains("secret-word"), "{}", dsn.stderr);
+    }
+    fake.pgset(&["dsn", "--local", "15432", "--replica"]).expect(0, &["pgset port-forward --replica 15432"]);
+
+    for shows in [false, true] {
+        for index in 0..6 {
+            let format = local_forms("", None)[index].0;
+            let command = ["port-forward", "0", "--format", format, "--show-password"];
+            let forward = fake.start(&command[..if shows { 5 } else { 4 }]);
+            forward.says("listening on 127.0.0.1:");
+            let said = forward.stderr();
+            let port = said.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
+            let expected = &local_forms(port, shows.then_some("secret-word"))[index].1;
+            forward.says(expected);
+            assert_eq!(forward.stdout(), *expected);
+            if !shows {
+                forward.says(&format!("pgset dsn --local {port} --show-password"));
+            }
+            assert!(!forward.stderr().contains("secret-word"));
+        }
+    }
+    // Without the right to the Secret there is no DSN with a password, and nothing listens.
+    fake.forget("secrets");
+    for command in [&["dsn", "--local", "1"][..], &["port-forward", "0"]] {
+        let told = fake.pgset(&[command, &["--show-password"]].concat()).expect(1, &["has no password user"]);
+        assert_eq!(told.stdout, "");
+    }
+}
+
+/// A folder with a psql that only says how it was run, and how its surroundings were then.
+fn telling_psql() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"#!/bin/sh
+for word in "$@"; do echo "argument $word"; done
+echo "as $PGUSER to $PGDATABASE on port $PGPORT, PGPASSWORD=${PGPASSWORD-unset} PGSSLMODE=${PGSSLMODE-unset}"
+echo "folder $PGHOST $(stat -c %a "$PGHOST") passfile $(stat -c %a "$PGPASSFILE") socket $(stat -c %F "$PGHOST/.s.PGSQL.$PGPORT")"
+while read -r line; do echo "known $line"; done < "$PGPASSFILE"
+exit 7
+"#;
+    std::fs::write(folder.path().join("psql"), script).unwrap();
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path().join("psql"), runs).unwrap();
+    folder
+}
+
+#[test]
+fn psql_here_has_a_private_socket_and_passfile_no_password_on_its_command_line_and_passes_its_exit_code() {
+    let (fake, here) = (Fake::new(), telling_psql());
+    let path = format!("{}:/usr/bin:/bin", here.path().display());
+    let temporary = tempfile::tempdir().unwrap();
+    let surroundings = [
+        ("PATH", path.as_str()),
+        ("TMPDIR", temporary.path().to_str().unwrap()),
+        ("PGPASSWORD", "mine"),
+        ("PGSSLMODE", "require"),
+    ];
+    let psql = |arguments: &[&str]| {
+        let told = fake.pgset_with(&[&["psql"], arguments].concat(), &surroundings).expect(7, &[]);
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing stays behind");
+        assert_eq!(told.changes(), [""; 0]);
+        told.stdout
+    };
+    let of_set = psql(&["--", "-c", "select 'a b'"]);
+    let folder = of_set.lines().find_map(|line| line.strip_prefix("folder ")?.split(' ').next()).unwrap();
+    assert!(folder.starts_with(temporary.path().to_str().unwrap()), "{of_set}");
+    let expected = format!(
+        "argument -c\nargument select 'a b'\n\
+         as testuser to userdb on port 5432, PGPASSWORD=unset PGSSLMODE=unset\n\
+         folder {folder} 700 passfile 600 socket socket\n\
+         known *:*:*:testuser:secret-word\nknown *:*:*:postgres:secret-word\n"
+    );
+    assert_eq!(of_set, expected);
+
+    // Of whom the Secret knows nothing, the caller may know it.
+    for (arguments, words) in [
+        (&["-U", "postgres", "-d", "postgres"][..], "as postgres to postgres on port 5432, PGPASSWORD=unset"),
+        (&["-U", "eve"], "as eve to userdb on port 5432, PGPASSWORD=mine"),
+        (&["--", "-U", "eve"], "as testuser to userdb on port 5432, PGPASSWORD=mine"),
+        (&["-U", "eve", "--", "--username=testuser"], "as eve to userdb on port 5432, PGPASSWORD=unset"),
+    ] {
+        let told = psql(arguments);
+        assert!(told.contains(words), "{arguments:?}: {told}");
+        assert!(!told.contains("argument secret-word"), "{told}");
+    }
+    fake.deny_objects("secrets");
+    let told = fake.pgset_with(&["psql"], &surroundings).expect(7, &["so psql uses PGPASSWORD"]);
+    assert!(told.stdout.contains("PGPASSWORD=mine") && !told.stdout.contains("known"), "{}", told.stdout);
+    let told = fake.pgset_with(&["psql"], &surroundings[..2]).expect(7, &["so psql asks for the password"]);
+    assert!(told.stdout.contains("PGPASSWORD=unset"), "{}", told.stdout);
+}
+
+#[test]
+fn somebody_elses_statefulset_is_looked_at_and_never_changed() {
+    let fake = Fake::new();
+    fake.change("statefulsets/pgset", |set| {
+        set["metadata"]["labels"] = json!({"app": "pgset", "app.kubernetes.io/managed-by": "Helm"});
+        set["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "shop"});
+    });
+    for command in [
+        &["wait", "--unstick"][..],
+        &["scale", "5"],
+        &["restart"],
+        &["restart", "--member", "1"],
+        &["stop"],
+        &["start"],
+    ] {
+        let told = fake.pgset(command).expect(6, &["StatefulSet pgset in namespace rec-healthy", "Helm release shop"]);
+        assert_eq!(told.changes(), [""; 0], "{command:?}");
+    }
+    for command in [&["wait"][..], &["status"], &["logs"]] {
+        assert_eq!(fake.pgset(command).expect(0, &[]).changes(), [""; 0], "{command:?}");
+    }
+    // Another set of pgset's that claims the name is no better.
+    fake.change("statefulsets/pgset", |set| {
+        set["metadata"]["labels"] =
+            json!({"app.kubernetes.io/managed-by": "pgset", "app.kubernetes.io/instance": "other"});
+    });
+    fake.pgset(&["scale", "5"]).expect(6, &["set other of pgset"]);
+}
+
+#[test]
+fn the_time_of_down_does_not_run_while_its_question_is_open() {
+    let fake = Fake::new();
+    // A terminal of its own, so that there is somebody to answer.
+    let mut script = std::process::Command::new("script");
+    let down = format!("{} down --timeout 2s", env!("CARGO_BIN_EXE_pgset"));
+    script.args(["-qec", &down, "/dev/null"]).env("KUBECONFIG", fake.kubeconfig()).env("TERM", "dumb");
+    let mut down = fake.run(script.stdin(std::process::Stdio::piped()));
+    down.says("remove pgset from namespace rec-healthy? [y/N]");
+    assert_eq!(fake.requests().iter().filter(|request| request.starts_with("DELETE")).count(), 0);
+    // Longer than the time that is given: only its passing can show that it does not count.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    down.answer("y\n");
+    assert_eq!(down.ends(), 0, "{}", down.stdout());
+    down.says("pgset is gone from namespace rec-healthy");
+}
+
+/// What a shell is told about the last of these words.
+fn completed(fake: &Fake, words: &[&str]) -> Vec<String> {
+    let index = (words.len() - 1).to_string();
+    let variables = [("PGSET_COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", index.as_str()), ("_CLAP_IFS", "\n")];
+    let told = fake.pgset_with(&[&["--"], words].concat(), &variables).expect(0, &[]);
+    assert_eq!((told.stderr.as_str(), told.changes()), ("", vec![]), "{words:?}");
+    told.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_are_completed_from_the_cluster() {
+    let fake = Fake::new();
+    fake.put(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "orders",
+        "namespace": "rec-healthy", "labels": {"app.kubernetes.io/managed-by": "pgset"}}, "spec": {}}));
+    for (words, expected) in [
+        (&["pgset", "status", "--name", ""][..], &["orders", "pgset"][..]),
+        (&["pgset", "status", "--name", "or"], &["orders"]),
+        (&["pgset", "restart", "--member", ""], &["pgset-0", "pgset-1"]),
+        (&["pgset", "restart", "--member", "pgset-1"], &["pgset-1"]),
+        (&["pgset", "logs", "-n", "rec"], &["rec-healthy"]),
+        (&["pgset", "--context", ""], &["fake"]),
+        (&["pgset", "status", "--name", "none"], &[]),
+    ] {
+        // A machine that is busy with other tests may miss the time that is set for names.
+        let within = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while completed(&fake, words) != expected {
+            let told = completed(&fake, words);
+            assert!(std::time::Instant::now() < within, "{words:?}: {told:?}");
+        }
+    }
+    fake.deny(&["*"]);
+    assert_eq!(completed(&fake, &["pgset", "status", "--name", ""]), [""; 0]);
+}
+
+#[test]
+fn a_server_that_says_nothing_does_not_hold_the_shell() {
+    // Connections are taken and nothing is said on them for as long as this is there.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let fake = Fake::at(silent.local_addr().unwrap());
+    for words in
+        [&["pgset", "status", "-n", ""][..], &["pgset", "status", "--name", ""], &["pgset", "restart", "--member", ""]]
+    {
+        let index = (words.len() - 1).to_string();
+        let mut asked = fake.command(&[&["--"], words].concat());
+        asked.env("PGSET_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index);
+        let mut asked = fake.run(&mut asked);
+        assert_eq!(asked.ends(), 0);
+        assert_eq!((asked.stdout(), asked.stderr()), (String::new(), String::new()));
+        let (mut client, _) = silent.accept().unwrap();
+        let mut told = [0; 4];
+        std::io::Read::read_exact(&mut client, &mut told).unwrap();
+        assert_eq!(&told, b"GET ", "the cluster was asked");
+    }
+}

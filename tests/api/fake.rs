@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +44,8 @@ struct Cluster {
     requests: Vec<String>,
     /// Rights the user lacks, as `VERB RESOURCE`; `*` for all of them.
     denied: Vec<&'static str>,
+    /// Collections that the user may not touch.
+    closed: Vec<&'static str>,
     /// Members' lines, each with its time.
     logs: BTreeMap<String, Vec<String>>,
     /// PostgreSQL answers through a port-forward.
@@ -134,12 +136,7 @@ impl Fake {
 
         let cluster = Arc::new(Mutex::new(cluster));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
-            "users": [{"name": "fake", "user": {}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
-        std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+        let folder = kubeconfig(listener.local_addr().unwrap());
         let shared = Arc::clone(&cluster);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -155,6 +152,11 @@ impl Fake {
         Self { folder, cluster }
     }
 
+    /// Somebody else's server under this address; only its kubeconfig is made.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { folder: kubeconfig(address), cluster: Arc::default() }
+    }
+
     /// The same namespace before there is a set in it.
     pub fn empty() -> Self {
         let fake = Self::new();
@@ -165,6 +167,11 @@ impl Fake {
     /// Takes rights from the user: `VERB RESOURCE`, or `*` for all.
     pub fn deny(&self, rights: &[&'static str]) {
         lock(&self.cluster).denied = rights.to_vec();
+    }
+
+    /// Takes every right to the objects of a collection, such as `secrets`.
+    pub fn deny_objects(&self, plural: &'static str) {
+        lock(&self.cluster).closed.push(plural);
     }
 
     /// From now on PostgreSQL can be reached: it lets everybody in and repeats what they say.
@@ -227,7 +234,8 @@ impl Fake {
         self.folder.path().join("config").to_str().unwrap().to_owned()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The command, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
         command.args(arguments).env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path());
         command.env("KUBECONFIG", self.folder.path().join("config")).env("PATH", "/nowhere").stdin(Stdio::null());
@@ -236,15 +244,26 @@ impl Fake {
 
     /// Starts pgset against it.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.run(&mut self.command(arguments))
+    }
+
+    /// Starts a command that runs pgset.
+    #[allow(clippy::unused_self, reason = "whoever runs one has a server for it")]
+    pub fn run(&self, command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
         Running { child, stdout, stderr }
     }
 
     /// Runs pgset against it.
     pub fn pgset(&self, arguments: &[&str]) -> Told {
+        self.pgset_with(arguments, &[])
+    }
+
+    /// The same with these variables, which replace what a test's environment usually has.
+    pub fn pgset_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Told {
         lock(&self.cluster).requests.clear();
-        let output = self.command(arguments).output().unwrap();
+        let output = self.command(arguments).envs(variables.iter().copied()).output().unwrap();
         let requests = lock(&self.cluster).requests.clone();
         Told {
             code: output.status.code().unwrap(),
@@ -253,6 +272,17 @@ impl Fake {
             requests,
         }
     }
+}
+
+/// A folder with the kubeconfig that leads to this address.
+fn kubeconfig(address: SocketAddr) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "fake", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}]});
+    std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+    folder
 }
 
 fn lock(cluster: &Mutex<Cluster>) -> MutexGuard<'_, Cluster> {
@@ -287,6 +317,11 @@ impl Running {
             assert!(!late, "{words:?} is not said:\n--- stdout\n{}\n--- stderr\n{}", self.stdout(), self.stderr());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Writes to its stdin, which has to be a pipe.
+    pub fn answer(&mut self, words: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
     }
 
     /// Whether it still goes on.
@@ -368,7 +403,7 @@ impl Cluster {
             review["status"] = json!({"allowed": !all && !self.lacks(&right)});
             return (201, review);
         }
-        if self.lacks("*") {
+        if self.lacks("*") || self.closed.iter().any(|plural| path.contains(&format!("/{plural}"))) {
             return refusal(403, "Forbidden", &format!("User \"x\" cannot do that to {path}"));
         }
         if path.ends_with("/portforward") || path.ends_with("/exec") {
@@ -379,6 +414,9 @@ impl Cluster {
                 200,
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}}),
             );
+        }
+        if path == "/api/v1/namespaces" {
+            return (200, list("v1", "Namespace", vec![json!({"metadata": {"name": NAMESPACE}})]));
         }
         if path.ends_with("/storageclasses") {
             let class = json!({"metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "p"});
