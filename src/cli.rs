@@ -179,7 +179,7 @@ pub enum Command {
     PortForward(PortForwardArgs),
     /// Show the logs of all members, merged by time
     Logs(LogsArgs),
-    /// Print how a client inside the cluster connects
+    /// Print how a client connects: inside the cluster, or on this machine through port-forward
     Dsn(DsnArgs),
     /// Look for everything that is wrong or will be, with the set or, where there is none, with the cluster
     ///
@@ -196,6 +196,36 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write a manual page to stdout, or all of them to a folder
     Man(ManArgs),
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON: `-o json`.
+    #[must_use]
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Up(UpArgs { output, .. })
+            | Self::Scale(ScaleArgs { output, .. })
+            | Self::Down(DownArgs { output, .. })
+            | Self::Wait(WaitArgs { output, .. })
+            | Self::Diff(DiffArgs { output, .. })
+            | Self::Restart(RestartArgs { output, .. })
+            | Self::Stop(StopArgs { output, .. })
+            | Self::Start(StartArgs { output })
+            | Self::Doctor(DoctorArgs { output, .. }) => *output == ResultFormat::Json,
+            Self::Status(args) => args.output == StatusFormat::Json,
+            Self::List(args) => args.output == ListFormat::Json,
+            Self::Verify(args) => args.output == VerifyFormat::Json,
+            Self::Logs(args) => args.output == LogFormat::Json,
+            Self::Explain(args) => args.output == ExplainFormat::Json,
+            Self::Settings(args) => args.output == TableFormat::Json,
+            Self::Psql(_)
+            | Self::PortForward(_)
+            | Self::Dsn(_)
+            | Self::Render(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -618,6 +648,25 @@ mod tests {
             let error = parse(line).expect_err(line);
             assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
         }
+    }
+
+    #[test]
+    fn json_is_wanted_by_whoever_says_so_wherever_it_can_be_said() {
+        let command = Cli::command();
+        let mut can = 0;
+        for verb in command.get_subcommands() {
+            let values = verb.get_arguments().filter(|arg| arg.get_id() == "output");
+            let json = values.flat_map(clap::Arg::get_possible_values).any(|value| value.get_name() == "json");
+            let needed = if verb.get_name() == "scale" { " 3" } else { "" };
+            let line = format!("pgset {}{needed}", verb.get_name());
+            let Ok(plain) = parse(&line) else { continue };
+            assert!(!plain.command.wants_json(), "{line}");
+            if json {
+                can += 1;
+                assert!(parse(&format!("{line} -o json")).expect(&line).command.wants_json(), "{line}");
+            }
+        }
+        assert_eq!(can, 15);
     }
 
     /// An example that does not work is worse than none.

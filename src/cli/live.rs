@@ -44,6 +44,7 @@ Examples:
   pgset dsn
   pgset dsn --replica --format jdbc
   pgset dsn --any --format libpq
+  pgset dsn --local 15432           through pgset port-forward 15432
   pgset dsn --format env --show-password > .env")]
 pub struct DsnArgs {
     /// Of the replicas, for reads
@@ -52,6 +53,9 @@ pub struct DsnArgs {
     /// Of all members by name: the client itself finds the primary among them
     #[arg(long)]
     pub any: bool,
+    /// Through a port-forward to this port of this machine
+    #[arg(long, value_name = "PORT", conflicts_with = "any", value_parser = clap::value_parser!(u16).range(1..))]
+    pub local: Option<u16>,
     /// For which client
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: DsnFormat,
@@ -111,6 +115,7 @@ Examples:
   pgset port-forward
   pgset port-forward 15432
   pgset port-forward --replica 0    any free port
+  pgset port-forward 15432 --format jdbc
   pgset port-forward --wait 2m")]
 pub struct PortForwardArgs {
     /// To a replica instead of the primary
@@ -122,6 +127,9 @@ pub struct PortForwardArgs {
     /// How long a new connection waits while there is nobody to lead it to
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub wait: Timeout,
+    /// For which client the DSN is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: DsnFormat,
     /// Print the DSN with the password in it
     #[arg(long)]
     pub show_password: bool,

@@ -12,7 +12,7 @@ use crate::cli::{Color, Common, program};
 use crate::cluster::{Cluster, context_namespace};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
-use crate::report::{ColorChoice, Ui, UiOptions};
+use crate::report::{Address, ColorChoice, Ui, UiOptions};
 use crate::settings::{self, Connection, Env, Target, Timeout};
 
 /// No look at a set takes longer on a cluster that works.
@@ -33,14 +33,16 @@ pub struct App {
 }
 
 impl App {
+    /// `json` says that the result is wanted as JSON.
     #[must_use]
-    pub fn new(common: Common) -> Self {
+    pub fn new(common: Common, json: bool) -> Self {
         let color = match common.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let ui = Ui::resolve(UiOptions { color, quiet: common.quiet, verbose: common.verbose > 0 });
+        let address = address(&common);
+        let ui = Ui::resolve(UiOptions { color, quiet: common.quiet, verbose: common.verbose > 0, json, address });
         Self {
             ui,
             common,
@@ -140,21 +142,33 @@ impl App {
     /// A command line for the same set, for hints.
     #[must_use]
     pub fn command(&self, verb: &str, names: &Names) -> String {
-        let mut line = format!("{} {verb}", program());
+        let mut line = format!("pgset {verb}");
         if names.set() != "pgset" {
             line.push_str(&format!(" --name {}", names.set()));
         }
         if self.common.namespace.is_some() {
             line.push_str(&format!(" -n {}", names.namespace()));
         }
-        if let Some(context) = &self.common.context {
-            line.push_str(&format!(" --context {context}"));
-        }
-        if let Some(user) = &self.common.as_user {
-            line.push_str(&format!(" --as {user}"));
-        }
-        line
+        self.ui.carried(&line)
     }
+}
+
+/// What this run was given to reach its set, for the commands in hints. What its environment says, the next run's does too.
+fn address(common: &Common) -> Address {
+    fn given<'a>(
+        flags: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+    ) -> impl Iterator<Item = (&'static str, &'a str)> {
+        flags.into_iter().filter_map(|(flag, value)| Some((flag, value?)))
+    }
+    let kubeconfig = common.kubeconfig.as_ref().map(|file| file.to_string_lossy());
+    let set = [("--name", common.name.as_deref()), ("-n", common.namespace.as_deref())];
+    let cluster = [
+        ("--context", common.context.as_deref()),
+        ("--kubeconfig", kubeconfig.as_deref()),
+        ("--as", common.as_user.as_deref()),
+    ];
+    let groups = common.as_groups.iter().map(|group| ("--as-group", group.as_str()));
+    Address::new(program(), given(set), given(cluster).chain(groups))
 }
 
 /// Ends when the person interrupts (Ctrl-C) or somebody asks the process to end.

@@ -88,7 +88,8 @@ pub async fn run(app: &App, args: DoctorArgs) -> Outcome {
         Some(seen) => with_set(app, &cluster, &names, seen).await,
         None => (Box::pin(without_set(app, &cluster, &names)).await?, None, None),
     };
-    app.ui.data(&shown(app, &view, args.output)?)?;
+    let view = carried(app, view);
+    app.ui.data(&shown(app, &view, &names, args.output)?)?;
     if let Some(file) = &args.bundle {
         let packed = bundle::pack(&cluster, &names, &view, seen, asker).await?;
         let Packed { entries, without } = bundle::write(file, packed)?;
@@ -98,6 +99,18 @@ pub async fn run(app: &App, args: DoctorArgs) -> Outcome {
         }
     }
     verdict(&view)
+}
+
+/// The view with what this run was given in the commands of its fixes.
+fn carried(app: &App, mut view: DoctorView) -> DoctorView {
+    for fix in view.problems.iter_mut().filter_map(|problem| problem.fix.as_mut()) {
+        *fix = app.ui.carried(fix);
+    }
+    view.findings = app.ui.carried_in(view.findings);
+    if let Some(status) = &mut view.status {
+        status.findings = app.ui.carried_in(std::mem::take(&mut status.findings));
+    }
+    view
 }
 
 fn verdict(view: &DoctorView) -> Outcome {
@@ -333,7 +346,7 @@ fn usable(nodes: &[Node]) -> usize {
 
 // ---- shown ----------------------------------------------------------------------------------------------------------
 
-fn shown(app: &App, view: &DoctorView, output: ResultFormat) -> Outcome<String> {
+fn shown(app: &App, view: &DoctorView, names: &Names, output: ResultFormat) -> Outcome<String> {
     if output != ResultFormat::Text {
         return document(view, output == ResultFormat::Yaml);
     }
@@ -357,7 +370,7 @@ fn shown(app: &App, view: &DoctorView, output: ResultFormat) -> Outcome<String> 
         }
     }
     if view.status.is_none() && view.problems.is_empty() && view.findings.is_empty() {
-        text.push_str("\nnothing keeps a set from coming up here: pgset up\n");
+        text.push_str(&format!("\nnothing keeps a set from coming up here: {}\n", app.command("up", names)));
     }
     Ok(text)
 }

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
@@ -62,7 +63,7 @@ pub async fn run(app: &App, args: DownArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let limit = target.timeout.get();
     let removal = Removal { app, cluster: &cluster, names: &names, delete_data: args.delete_data };
-    let unfinished = |_| {
+    let unfinished = |_: Elapsed| {
         Failure::new(
             Kind::TimedOut,
             format!(
@@ -71,8 +72,22 @@ pub async fn run(app: &App, args: DownArgs) -> Outcome {
                 crate::report::text::age(super::app::patience(target.timeout))
             ),
         )
+        .hint(format!("go on: {} --timeout 1h", app.command(removal.verb(), &names)))
     };
-    timeout(limit, removal.run(args.output)).await.map_err(unfinished)?
+    let Some(found) = timeout(limit, removal.look()).await.map_err(unfinished)?? else { return Ok(()) };
+    // The time is the cluster's: whoever thinks about the answer may take as long as that takes.
+    removal.confirm(&found).await?;
+    timeout(limit, removal.carry_out(found, args.output)).await.map_err(unfinished)?
+}
+
+/// What there is to remove.
+struct Found {
+    seen: Observation,
+    known: State,
+    storage: Storage,
+    /// What goes, but for claims and volumes.
+    objects: Vec<Object>,
+    stays: Vec<String>,
 }
 
 struct Removal<'a> {
@@ -83,7 +98,8 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    async fn run(&self, output: ResultFormat) -> Outcome {
+    /// Looks for what is there; `None`, said, where nothing is.
+    async fn look(&self) -> Outcome<Option<Found>> {
         let (set, namespace) = (self.names.set(), self.names.namespace());
         let seen = look(self.cluster, namespace, set).await?;
         let known = state::read(self.cluster, self.names).await?;
@@ -99,14 +115,18 @@ impl Removal<'_> {
         }
         let with_data = if self.delete_data { storage.claims.len() + storage.volumes.len() } else { 0 };
         if objects.is_empty() && with_data == 0 && seen.pods.is_empty() {
-            return self.nothing(&storage).await;
+            self.nothing(&storage).await?;
+            return Ok(None);
         }
         let stays = self.stays(&storage, &keep);
-        self.confirm(&objects, &storage, &stays, seen.pods.len())?;
+        Ok(Some(Found { seen, known, storage, objects, stays }))
+    }
 
+    async fn carry_out(&self, found: Found, output: ResultFormat) -> Outcome {
+        let Found { seen, known, storage, mut objects, stays } = found;
         self.app.when_interrupted(
             "interrupted: what is deleted stays deleted, the rest is as it was",
-            format!("go on: {}", self.app.command("down", self.names)),
+            format!("go on: {}", self.app.command(self.verb(), self.names)),
         );
         // Read before anything goes: afterwards only the claims would tell.
         let way_back =
@@ -118,6 +138,11 @@ impl Removal<'_> {
             self.data(&storage, &seen, &known, &mut deleted).await?;
         }
         self.report(output, deleted, stays, &way_back)
+    }
+
+    /// What was asked for, for whoever has to ask again.
+    fn verb(&self) -> &'static str {
+        if self.delete_data { "down --delete-data" } else { "down" }
     }
 
     async fn nothing(&self, storage: &Storage) -> Outcome {
@@ -259,7 +284,9 @@ impl Removal<'_> {
     }
 
     /// Says what goes and what stays, and asks.
-    fn confirm(&self, objects: &[Object], storage: &Storage, stays: &[String], pods: usize) -> Outcome {
+    async fn confirm(&self, found: &Found) -> Outcome {
+        let Found { seen, known: _, storage, objects, stays } = found;
+        let pods = seen.pods.len();
         let ui = &self.app.ui;
         let (set, namespace) = (self.names.set(), self.names.namespace());
         let mut goes: Vec<String> = objects.iter().map(short).collect();
@@ -284,15 +311,13 @@ impl Removal<'_> {
             let question = format!(
                 "all data of {set} in namespace {namespace} will be gone for good; type the set's name to go on:"
             );
-            return ui.confirm(
-                &question,
-                |answer| answer == set,
-                &format!("say it in words: {} --delete-data --yes", self.app.command("down", self.names)),
-            );
+            let instead = format!("say it in words: {}", self.app.command("down --delete-data --yes", self.names));
+            return ui.confirm(&question, |answer| answer == set, &instead).await;
         }
         let question = format!("remove {set} from namespace {namespace}? [y/N]");
         let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
-        ui.confirm(&question, yes, &format!("answer beforehand: {} --yes", self.app.command("down", self.names)))
+        let instead = format!("answer beforehand: {}", self.app.command("down --yes", self.names));
+        ui.confirm(&question, yes, &instead).await
     }
 
     async fn stateful_set_and_pods(&self, objects: &mut Vec<Object>, deleted: &mut Vec<String>) -> Outcome {

@@ -1,4 +1,4 @@
-//! `pgset dsn`: how a client inside the cluster connects.
+//! `pgset dsn`: how a client connects, inside the cluster or through a port-forward.
 
 use futures::join;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{DsnArgs, DsnFormat};
-use crate::cluster::{SetSecret, live_set};
+use crate::cluster::{ApiFailure, Cluster, SetSecret, live_set};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::set::dsn::Dsn;
@@ -23,34 +23,31 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
     let live = live_set(&cluster, names.namespace(), names.set());
-    let secret = async {
-        if !args.show_password {
-            return Ok(None);
-        }
-        SetSecret::read(&cluster, names.namespace(), &names.passwords()).await
-    };
+    let secret = secret_to_show(&cluster, &names, args.show_password);
     let (live, secret) = patiently(&cluster, async { join!(live, secret) }).await?;
     let Some(set) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
-    let identity = identity(&set, &names)?;
-    let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
     let namespace = names.namespace();
-    let hosts = if args.any {
+    let hosts = if args.local.is_some() {
+        vec![LOOPBACK.to_owned()]
+    } else if args.any {
         let members = u8::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
         (0..members.max(1)).map(|n| format!("{}.{}.{namespace}.svc", names.member(n), names.service())).collect()
     } else {
         let service = if args.replica { names.replica_service() } else { names.master_service() };
         vec![format!("{service}.{namespace}.svc")]
     };
-    let Identity { database, user, .. } = identity;
-    let dsn = Dsn { hosts, port: PORT, database, user, password, primary_only: args.any };
-    app.ui.data(&match args.format {
-        DsnFormat::Uri => dsn.uri() + "\n",
-        DsnFormat::Jdbc => dsn.jdbc() + "\n",
-        DsnFormat::Libpq => dsn.libpq() + "\n",
-        DsnFormat::Go => dsn.go() + "\n",
-        DsnFormat::Env => dsn.env(),
-        DsnFormat::Django => dsn.django(),
-    })?;
+    let Identity { database, user, .. } = identity(&set, &names)?;
+    let password = shown_password(secret, &names)?;
+    let port = args.local.unwrap_or(PORT);
+    let dsn = Dsn { hosts, port, database, user, password, primary_only: args.any };
+    app.ui.data(&written(&dsn, args.format))?;
+    if let Some(port) = args.local {
+        let whom = if args.replica { "--replica " } else { "" };
+        app.ui.hint(&format!(
+            "while this goes on somewhere: {}",
+            app.command(&format!("port-forward {whom}{port}"), &names)
+        ));
+    }
     if !args.show_password {
         app.ui.hint(&format!(
             "the password is the Secret's: kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
@@ -59,6 +56,40 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
         app.ui.hint("or have it in here: --show-password");
     }
     Ok(())
+}
+
+/// Where `port-forward` listens.
+pub const LOOPBACK: &str = "127.0.0.1";
+
+/// A DSN as this client takes it, with the end of its last line.
+#[must_use]
+pub fn written(dsn: &Dsn, format: DsnFormat) -> String {
+    match format {
+        DsnFormat::Uri => dsn.uri() + "\n",
+        DsnFormat::Jdbc => dsn.jdbc() + "\n",
+        DsnFormat::Libpq => dsn.libpq() + "\n",
+        DsnFormat::Go => dsn.go() + "\n",
+        DsnFormat::Env => dsn.env(),
+        DsnFormat::Django => dsn.django(),
+    }
+}
+
+/// The set's Secret where its password is to be shown, and only there: `None` where it is not.
+pub async fn secret_to_show(
+    cluster: &Cluster,
+    names: &Names,
+    show_password: bool,
+) -> Option<Result<Option<SetSecret>, ApiFailure>> {
+    if show_password { Some(SetSecret::read(cluster, names.namespace(), &names.passwords()).await) } else { None }
+}
+
+/// The password of the set's user out of what [`secret_to_show`] found.
+///
+/// # Errors
+/// It is to be shown, and the Secret cannot be read or lacks it.
+pub fn shown_password(secret: Option<Result<Option<SetSecret>, ApiFailure>>, names: &Names) -> Outcome<Option<String>> {
+    let Some(secret) = secret else { return Ok(None) };
+    password(secret?.as_ref(), "user", names).map(Some)
 }
 
 /// The set's database and user.
@@ -71,7 +102,7 @@ pub fn identity(set: &StatefulSet, names: &Names) -> Outcome<Identity> {
         Failure::error(format!(
             "StatefulSet {set} in namespace {namespace} names no database and user: pgset did not make it"
         ))
-        .hint("name them: pgset psql -d DB -U USER")
+        .hint("name them to psql: pgset psql -d DB -U USER")
     })
 }
 

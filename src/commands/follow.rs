@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::ask::{Asker, superuser};
+use super::foreign;
 use super::learn::{learn, members, read_last_words};
 use super::unstick::Unsticker;
 use crate::cluster::{ApiFailure, Cluster, Members, SetSecret, Watch, look_at_nodes};
@@ -109,9 +110,12 @@ impl Follower<'_> {
             for event in &step.events {
                 reporter.event(event, waited);
             }
-            self.relabel(&step, &seen).await?;
-            if step.hurry {
-                self.hurry(now).await?;
+            // Somebody else's pods keep their labels, and their StatefulSet its own.
+            if (step.hurry || !step.relabel.is_empty()) && foreign::owner(self.names, &seen).is_none() {
+                self.relabel(&step, &seen).await?;
+                if step.hurry {
+                    self.hurry(now).await?;
+                }
             }
             let unsticks = self.unstick
                 && matches!(&step.verdict, Verdict::Failed(found) if found.iter().any(|finding| finding.code == PINNED))
@@ -128,7 +132,7 @@ impl Follower<'_> {
                     Verdict::Failed(found) | Verdict::TimedOut(found) => found.clone(),
                     Verdict::Healthy | Verdict::Continue => findings::diagnose(&seen, Some(self.since)),
                 };
-                let view = StatusView::new(&seen, &step.health, findings);
+                let view = StatusView::new(&seen, &step.health, self.app.ui.carried_in(findings));
                 return Ok(Followed { view, seen, verdict: step.verdict, waited });
             }
             let wake_at = inquiry.wake_at(&seen, now).map_or(step.wake_at, |at| at.min(step.wake_at));

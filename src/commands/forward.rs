@@ -173,7 +173,7 @@ impl Forwarder {
 
     fn refusal(&self, code: &str, words: &str, hint: &str) -> Vec<u8> {
         self.ui.detail(&format!("refused a connection: {words}"));
-        wire::fatal(code, words, hint)
+        wire::fatal(code, words, &self.ui.carried(hint))
     }
 
     async fn attempt(&self, member: &str, packet: &[u8], expects_answer: bool) -> Result<(Tunnel, Vec<u8>), Trouble> {

@@ -10,6 +10,7 @@ mod doctor;
 mod down;
 mod explain;
 mod follow;
+mod foreign;
 mod gone;
 mod home;
 mod learn;
@@ -45,7 +46,8 @@ pub use completions::answer as complete;
 /// Runs one command; returns the process's exit code.
 #[must_use]
 pub fn run(cli: Cli) -> u8 {
-    let app = App::new(cli.common);
+    let json = cli.command.wants_json();
+    let app = App::new(cli.common, json);
     // One thread: pgset waits far more than it works, and starts sooner without others.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -60,8 +62,9 @@ pub fn run(cli: Cli) -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(failure) => {
-            app.ui.failure(&failure);
-            failure.kind.code()
+            let code = failure.kind.code();
+            app.ui.failure(failure);
+            code
         }
     }
 }
@@ -72,7 +75,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Status(args) => status::run(app, args).await,
         Command::Scale(args) => scale::run(app, args).await,
         Command::Diff(args) => Box::pin(diff::run(app, args)).await,
-        Command::Down(args) => down::run(app, args).await,
+        Command::Down(args) => Box::pin(down::run(app, args)).await,
         Command::Restart(args) => restart::run(app, args).await,
         Command::Stop(args) => stop::stop(app, args).await,
         Command::Start(args) => stop::start(app, args).await,

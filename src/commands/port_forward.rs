@@ -8,11 +8,11 @@ use futures::join;
 use tokio::net::TcpListener;
 
 use super::app::{App, patiently};
-use super::dsn::{identity, password};
+use super::dsn::{LOOPBACK, identity, secret_to_show, shown_password, written};
 use super::forward::{Ahead, Choice, Forwarder};
 use super::status::no_such_set;
 use crate::cli::PortForwardArgs;
-use crate::cluster::{Leads, SetSecret, live_set};
+use crate::cluster::{Leads, live_set};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::set::dsn::Dsn;
@@ -28,25 +28,24 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
     let (set, namespace) = (names.set(), names.namespace());
     let service = if args.replica { names.replica_service() } else { names.master_service() };
     let leads = Leads::start(&cluster, namespace, &service);
-    let secret = async {
-        if args.show_password { SetSecret::read(&cluster, namespace, &names.passwords()).await } else { Ok(None) }
-    };
+    let secret = secret_to_show(&cluster, &names, args.show_password);
     let looks = async { join!(live_set(&cluster, namespace, set), secret, leads.listed()) };
     let (live, secret, listed) = patiently(&cluster, looks).await?;
     let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
     let Identity { database, user, .. } = identity(&live, &names)?;
-    let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
+    let password = shown_password(secret, &names)?;
     let listeners = listen(args.local).await.map_err(|error| in_use(args.local, &error))?;
     let port = listeners[0].local_addr().map_or(args.local, |address| address.port());
 
-    let hosts = vec![Ipv4Addr::LOCALHOST.to_string()];
-    app.ui.data(&(Dsn { hosts, port, database, user, password, primary_only: false }.uri() + "\n"))?;
+    let dsn = Dsn { hosts: vec![LOOPBACK.to_owned()], port, database, user, password, primary_only: false };
+    app.ui.data(&written(&dsn, args.format))?;
     let role = if args.replica { "a replica" } else { "the primary" };
     app.ui
         .say(&format!("listening on 127.0.0.1:{port} for {role} of {set} in namespace {namespace}, {}", now(&members)));
     if !args.show_password {
-        app.ui.hint(&format!("the password: {} --show-password", app.command("dsn", &names)));
+        let dsn = format!("dsn --local {port} --show-password");
+        app.ui.hint(&format!("with the password: {}", app.command(&dsn, &names)));
     }
     app.when_interrupted("", None);
 

@@ -112,8 +112,8 @@ impl Session<'_> {
             (.., Err(failure)) => return Err(failure),
         };
         let place = Place::new()?;
-        let lines = self.passfile(secret, Identity::of(&set).map(|own| own.user))?;
-        place.write_passfile(&lines)?;
+        let known = self.known(secret, Identity::of(&set).map(|own| own.user))?;
+        place.write_passfile(&known.iter().map(|(user, word)| passfile_line(user, word)).collect::<String>())?;
         let listener = UnixListener::bind(place.socket())
             .map_err(|error| Failure::error(format!("failed to listen on {}: {error}", place.socket().display())))?;
         let forwarder = Arc::new(Forwarder {
@@ -132,6 +132,10 @@ impl Session<'_> {
             command.env_remove(name);
         }
         command.env("PGHOST", place.folder.path()).env("PGPORT", PORT).env("PGPASSFILE", place.passfile());
+        // Whoever's password is known here logs in with that; everybody else's is the caller's business.
+        if known.iter().any(|(name, _)| name == psql::user_of(&user, &self.args.args)) {
+            command.env_remove(psql::PASSWORD);
+        }
         command.env("PGDATABASE", database).env("PGUSER", user);
         // From here on Ctrl-C is psql's: it cancels a query there.
         self.app.leave_interrupts_to_child();
@@ -160,29 +164,32 @@ impl Session<'_> {
         .hint(format!("see who is what: {}", self.app.command("status", self.names)))
     }
 
-    /// The password file's lines: for the set's own user and the superuser, so that `\c - postgres` works as well.
-    fn passfile(&self, secret: Result<Option<SetSecret>, ApiFailure>, user: Option<String>) -> Outcome<String> {
+    /// Users and their passwords, as far as the Secret knows them: the set's own, and the superuser, so that `\c - postgres`
+    /// works as well.
+    fn known(
+        &self,
+        secret: Result<Option<SetSecret>, ApiFailure>,
+        user: Option<String>,
+    ) -> Outcome<Vec<(String, String)>> {
+        let else_whose = || {
+            let given = std::env::var_os(psql::PASSWORD).is_some_and(|word| !word.is_empty());
+            if given { "so psql uses PGPASSWORD" } else { "so psql asks for the password" }
+        };
         let secret = match secret {
             Ok(Some(secret)) => secret,
             Ok(None) => {
-                self.app
-                    .ui
-                    .warn(&format!("Secret {} does not exist, so psql asks for the password", self.names.passwords()));
-                return Ok(String::new());
+                self.app.ui.warn(&format!("Secret {} does not exist, {}", self.names.passwords(), else_whose()));
+                return Ok(Vec::new());
             }
             Err(failure) if failure.is_forbidden() => {
-                self.app.ui.warn(&format!("{failure}: psql asks for the password"));
-                return Ok(String::new());
+                self.app.ui.warn(&format!("{failure}, {}", else_whose()));
+                return Ok(Vec::new());
             }
             Err(failure) => return Err(failure.into()),
         };
-        let mut lines = String::new();
-        for (user, key) in [(user.as_deref(), "user"), (Some(SUPERUSER), "superuser")] {
-            if let (Some(user), Some(password)) = (user, secret.get(key)) {
-                lines.push_str(&passfile_line(user, password));
-            }
-        }
-        Ok(lines)
+        let users = [(user, "user"), (Some(SUPERUSER.to_owned()), "superuser")];
+        let known = users.into_iter().filter_map(|(user, key)| Some((user?, secret.get(key)?.to_owned())));
+        Ok(known.collect())
     }
 
     /// The psql in the member, over its socket: no password is needed there.

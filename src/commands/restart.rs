@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::app::{App, patience};
 use super::ask::{ask_members, checkpoint};
 use super::follow::Follower;
+use super::foreign;
 use super::result::{Finish, finish};
 use super::status::no_such_set;
 use crate::cli::RestartArgs;
@@ -29,13 +30,14 @@ pub async fn run(app: &App, args: RestartArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
     let Some(wanted) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
+    foreign::refuse(app, &names, &seen)?;
     if wanted == 0 {
         return Err(Failure::refused(format!("{} in namespace {} is stopped", names.set(), names.namespace()))
             .hint(format!("start it: {}", app.command("start", &names))));
     }
     ask_members(&cluster, &names, &mut seen).await?;
     let order = match &args.member {
-        Some(text) => vec![one(app, &names, &seen, text)?],
+        Some(text) => vec![one(app, &names, &seen, text).await?],
         None => all(app, &names, &seen)?,
     };
     let restart =
@@ -69,7 +71,7 @@ pub async fn run(app: &App, args: RestartArgs) -> Outcome {
 }
 
 /// The one member that was asked for. A broken one may always be restarted; a primary only of a healthy set, or knowingly.
-fn one(app: &App, names: &Names, seen: &Observation, text: &str) -> Outcome<String> {
+async fn one(app: &App, names: &Names, seen: &Observation, text: &str) -> Outcome<String> {
     let member = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("{}-{text}", names.set())
     } else {
@@ -88,7 +90,7 @@ fn one(app: &App, names: &Names, seen: &Observation, text: &str) -> Outcome<Stri
     let question = format!("restart {member} all the same? [y/N]");
     let yes = |answer: &str| answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     let instead = app.command(&format!("restart --member {text} --yes"), names);
-    app.ui.confirm(&question, yes, &format!("answer beforehand: {instead}"))?;
+    app.ui.confirm(&question, yes, &format!("answer beforehand: {instead}")).await?;
     Ok(member)
 }
 

@@ -9,7 +9,7 @@ use crate::cli::ResultFormat;
 use crate::cluster::{Cluster, SetSecret};
 use crate::error::Outcome;
 use crate::manifests::Names;
-use crate::report::status::{StatusView, finding_text};
+use crate::report::status::StatusView;
 use crate::report::text::{and, lapse};
 use crate::report::{Paint, document};
 use crate::set::health::Word;
@@ -87,10 +87,9 @@ pub async fn finish(end: Finish<'_>) -> Outcome {
         if healthy {
             app.ui.data(&format!("{} ({})\n", headline(app, &followed.view), lapse(waited_ms)))?;
         } else if app.ui.is_quiet() {
-            let findings = followed.view.findings.iter();
-            let text: String =
-                findings.map(|finding| finding_text(finding, |paint, words| app.ui.paint(paint, words))).collect();
-            app.ui.insist(text.trim_end());
+            for finding in &followed.view.findings {
+                app.ui.found(finding, followed.waited);
+            }
         }
     } else {
         let outcome = match followed.verdict {
@@ -132,15 +131,16 @@ fn headline(app: &App, view: &StatusView) -> String {
 /// Where to connect and what to type next.
 pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
     let namespace = names.namespace();
-    app.ui.say(&format!(
-        "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432",
-        names.master_service(),
-        names.replica_service()
-    ));
-    app.ui.say(&format!("  database {}, user {}; the password:", settings.database, settings.user));
-    app.ui.say(&format!(
-        "           kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
+    let secret = app.ui.carried(&format!(
+        "kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
         names.passwords()
+    ));
+    app.ui.say(&format!(
+        "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432\n  database {}, user {}; the password:\n           {secret}",
+        names.master_service(),
+        names.replica_service(),
+        settings.database,
+        settings.user
     ));
     let (psql, port_forward) = (app.command("psql", names), app.command("port-forward", names));
     app.ui.hint(&format!("from here: {psql}, or {port_forward} for other clients"));

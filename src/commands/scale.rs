@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::app::App;
 use super::ask::ask_members;
+use super::foreign;
 use super::result::{Settle, settle};
 use super::state;
 use super::status::no_such_set;
@@ -26,6 +27,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
     let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
+    foreign::refuse(app, &names, &seen)?;
     let wanted = args.replicas.get();
     if current == 0 && state::read(&cluster, &names).await?.replicas.is_some() {
         return Err(Failure::refused(format!("{} in namespace {} is stopped", names.set(), names.namespace()))
@@ -38,7 +40,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
         if i32::from(wanted) < current {
             let leaving: Vec<String> = (i32::from(wanted)..current).map(|ordinal| seen.member_name(ordinal)).collect();
             ask_members(&cluster, &names, &mut seen).await?;
-            guard(&seen, &leaving)?;
+            guard(app, &names, &seen, &leaving)?;
             retire(&cluster, &names, &leaving).await?;
             say_what_stays(app, &seen, &leaving);
         } else {
@@ -67,7 +69,7 @@ pub async fn run(app: &App, args: ScaleArgs) -> Outcome {
 }
 
 /// Refuses whatever could drop the primary: a scale-down removes the highest members, whoever they are.
-fn guard(seen: &Observation, leaving: &[String]) -> Outcome {
+fn guard(app: &App, names: &Names, seen: &Observation, leaving: &[String]) -> Outcome {
     let set = &seen.name;
     if seen.asking == Asking::Forbidden {
         return Err(Failure::refused(format!(
@@ -79,17 +81,17 @@ fn guard(seen: &Observation, leaving: &[String]) -> Outcome {
         [primary] if leaving.iter().any(|member| member == primary) => {
             let first = seen.ordinal(primary).unwrap_or(0) + 1;
             Err(Failure::refused(format!("scaling down would remove the primary, {primary}"))
-                .hint(format!("keep it: pgset scale {first} is the least that does")))
+                .hint(format!("keep it: {} is the least that does", app.command(&format!("scale {first}"), names))))
         }
         [_] => Ok(()),
         [] => Err(Failure::refused(format!(
             "no member of {set} says that it is the primary, so none can be removed safely"
         ))
-        .hint("see what is wrong first: pgset status")),
+        .hint(format!("see what is wrong first: {}", app.command("status", names)))),
         _ => Err(Failure::refused(format!(
             "several members of {set} say that they are the primary, so none can be removed safely"
         ))
-        .hint("see what is wrong first: pgset status")),
+        .hint(format!("see what is wrong first: {}", app.command("status", names)))),
     }
 }
 

@@ -62,7 +62,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
         look_closer(cluster, &mut asker, &mut seen).await;
     }
     compare_distance(&mut asker, &mut seen).await;
-    Ok(judged(&seen))
+    Ok(judged(app, &seen))
 }
 
 /// What an unhealthy set leaves open: volumes, Services, members that are not ready yet, logs of those that run.
@@ -93,8 +93,8 @@ async fn compare_distance(asker: &mut Asker, seen: &mut Observation) {
     seen.behind_before = behind.into_iter().map(|(member, bytes)| (member, (bytes, ago))).collect();
 }
 
-fn judged(seen: &Observation) -> StatusView {
-    StatusView::new(seen, &health(seen), findings::diagnose(seen, None))
+fn judged(app: &App, seen: &Observation) -> StatusView {
+    StatusView::new(seen, &health(seen), app.ui.carried_in(findings::diagnose(seen, None)))
 }
 
 fn shown(app: &App, view: &StatusView, format: StatusFormat) -> Outcome<String> {
@@ -142,7 +142,7 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
         asker.ask(members_to_ask(&seen), &mut seen).await;
         read_all_last_words(cluster, &mut seen).await;
         learn(cluster, &asker, &questions, &mut seen).await;
-        let view = judged(&seen);
+        let view = judged(app, &seen);
         app.ui.screen(&shown(app, &view, format)?)?;
         tokio::select! {
             () = watch.changed() => {}

@@ -4,6 +4,7 @@ use tokio::time::timeout;
 
 use super::app::{App, patience};
 use super::ask::{ask_members, checkpoint};
+use super::foreign;
 use super::gone::members_gone;
 use super::result::{ResultView, Settle, settle};
 use super::state;
@@ -27,6 +28,7 @@ pub async fn stop(app: &App, args: StopArgs) -> Outcome {
     let names = Names::new(&target.name, &target.namespace);
     let mut seen = look(&cluster, names.namespace(), names.set()).await?;
     let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
+    foreign::refuse(app, &names, &seen)?;
     app.when_interrupted(
         "interrupted: the members that were asked to stop do so",
         format!("go on: {}, or back: {}", app.command("stop", &names), app.command("start", &names)),
@@ -110,7 +112,8 @@ async fn report(app: &App, cluster: &Cluster, names: &Names, output: ResultForma
         return Ok(());
     }
     let seen = look(cluster, namespace, set).await?;
-    let status = StatusView::new(&seen, &health(&seen), findings::diagnose(&seen, None));
+    let found = app.ui.carried_in(findings::diagnose(&seen, None));
+    let status = StatusView::new(&seen, &health(&seen), found);
     let view = ResultView {
         api_version: "pgset/v1",
         kind: "Result",
@@ -133,6 +136,7 @@ pub async fn start(app: &App, args: StartArgs) -> Outcome {
     let seen = look(&cluster, names.namespace(), names.set()).await?;
     let Some(current) = seen.wanted() else { return Err(no_such_set(app, &cluster, &names).await) };
     let (set, namespace) = (names.set(), names.namespace());
+    foreign::refuse(app, &names, &seen)?;
     let mut changes = Vec::new();
     let noted = state::read(&cluster, &names).await?.replicas;
     match noted {

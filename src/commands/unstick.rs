@@ -34,7 +34,7 @@ impl Unsticker {
                 continue;
             }
             if is_marked_primary(names.set(), pod) {
-                ask(app, names, &name)?;
+                ask(app, names, &name).await?;
             }
             members.delete(pod).await?;
             app.ui.say(&format!("deleted Pod {name}, which was pinned to an older revision"));
@@ -43,7 +43,7 @@ impl Unsticker {
     }
 }
 
-fn ask(app: &App, names: &Names, pod: &str) -> Outcome {
+async fn ask(app: &App, names: &Names, pod: &str) -> Outcome {
     if app.common.yes {
         return Ok(());
     }
@@ -53,5 +53,7 @@ fn ask(app: &App, names: &Names, pod: &str) -> Outcome {
         names.namespace()
     );
     let yes = |answer: &str| matches!(answer.to_lowercase().as_str(), "y" | "yes");
-    app.ui.confirm(&question, yes, &format!("to agree beforehand: {}", app.command("wait --unstick --yes", names)))
+    app.ui
+        .confirm(&question, yes, &format!("to agree beforehand: {}", app.command("wait --unstick --yes", names)))
+        .await
 }

@@ -1,6 +1,7 @@
 //! `pgset wait`: what `up` and `scale` do after their change, for whoever interrupted them.
 
 use super::app::App;
+use super::foreign;
 use super::result::{Settle, settle};
 use super::status::no_such_set;
 use crate::cli::WaitArgs;
@@ -15,8 +16,13 @@ use crate::manifests::Names;
 pub async fn run(app: &App, args: WaitArgs) -> Outcome {
     let (target, cluster) = app.target().await?;
     let names = Names::new(&target.name, &target.namespace);
-    if look(&cluster, names.namespace(), names.set()).await?.stateful_set.is_none() {
+    let seen = look(&cluster, names.namespace(), names.set()).await?;
+    if seen.stateful_set.is_none() {
         return Err(no_such_set(app, &cluster, &names).await);
+    }
+    // Whoever only waits changes nothing, and may look on at anybody's.
+    if args.unstick {
+        foreign::refuse(app, &names, &seen)?;
     }
     app.when_interrupted(
         "interrupted: nothing is undone, and the set goes on by itself",

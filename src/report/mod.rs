@@ -1,6 +1,8 @@
 //! What people and machines are shown: the terminal resolved once, tables, JSON and YAML views, progress.
 
+mod address;
 pub mod difference;
+pub mod event;
 pub mod list;
 pub mod progress;
 pub mod status;
@@ -13,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, Outcome};
 
+pub use address::Address;
 pub use table::table;
 pub use ui::{ColorChoice, Paint, Ui, UiOptions};
 

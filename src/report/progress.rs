@@ -1,4 +1,4 @@
-//! A wait as it is watched: live lines on a terminal, one line a change elsewhere.
+//! A wait as it is watched: live lines on a terminal, elsewhere one line a change, or one document for machines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 
+use super::event::Told;
 use super::status::finding_text;
 use super::text::lapse;
 use super::{Paint, Ui};
@@ -27,12 +28,62 @@ pub trait Reporter {
 /// The reporter this terminal can show.
 #[must_use]
 pub fn reporter(ui: &Ui) -> Box<dyn Reporter> {
-    if ui.is_live() { Box::new(Live::new(ui.clone())) } else { Box::new(Lines { ui: ui.clone() }) }
+    let ui = ui.clone();
+    if ui.tells_events() {
+        Box::new(Events { ui, progressed: BTreeMap::new() })
+    } else if ui.is_live() {
+        Box::new(Live::new(ui))
+    } else {
+        Box::new(Lines { ui })
+    }
 }
 
 fn stamp(waited: SignedDuration) -> String {
     let milliseconds = u64::try_from(waited.as_millis()).unwrap_or(0);
     format!("{:>7}", if milliseconds < 1000 { format!("0.{} s", milliseconds / 100) } else { lapse(milliseconds) })
+}
+
+/// How far a clone is, is told machines this often at most: whoever asks PostgreSQL does so far more often.
+const PROGRESS: SignedDuration = SignedDuration::from_secs(1);
+
+/// One document an event, for machines.
+struct Events {
+    ui: Ui,
+    /// When each member's progress was told last.
+    progressed: BTreeMap<String, SignedDuration>,
+}
+
+impl Events {
+    /// Whether it is time to tell this.
+    fn due(&mut self, event: &Event, waited: SignedDuration) -> bool {
+        let Event::Progress { member, .. } = event else { return true };
+        if self.progressed.get(member).is_some_and(|told| waited.saturating_sub(*told) < PROGRESS) {
+            return false;
+        }
+        self.progressed.insert(member.clone(), waited);
+        true
+    }
+}
+
+impl Reporter for Events {
+    fn event(&mut self, event: &Event, waited: SignedDuration) {
+        if !self.due(event, waited) {
+            return;
+        }
+        let mut told = Told::of(event, waited);
+        if let Told::Finding { finding, .. } = &mut told {
+            for fix in &mut finding.fix {
+                *fix = self.ui.carried(fix);
+            }
+        }
+        self.ui.tell(&told);
+    }
+
+    fn note(&mut self, text: &str, waited: SignedDuration) {
+        self.ui.tell(&Told::note(text, Some(waited)));
+    }
+
+    fn finish(&mut self) {}
 }
 
 /// One line a change, for logs and pipes.
@@ -49,7 +100,7 @@ impl Reporter for Lines {
             Event::Progress { .. } => {}
             Event::Gone { member } => self.ui.say(&format!("{at}  {member}  gone")),
             Event::Found(finding) => {
-                let text = finding_text(finding, |paint, words| self.ui.paint(paint, words));
+                let text = self.ui.carried(&finding_text(finding, |paint, words| self.ui.paint(paint, words)));
                 self.ui.say(&format!("{at}  {}", text.trim_end()));
             }
             Event::StillWaiting { members, unmet, .. } => {
@@ -130,7 +181,7 @@ impl Reporter for Live {
                 }
             }
             Event::Found(finding) => {
-                let text = finding_text(finding, |paint, words| self.ui.paint(paint, words));
+                let text = self.ui.carried(&finding_text(finding, |paint, words| self.ui.paint(paint, words)));
                 self.screen.suspend(|| self.ui.say(text.trim_end()));
             }
             // The living lines say it all the time.
@@ -154,5 +205,26 @@ impl Reporter for Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::UiOptions;
+
+    #[test]
+    fn machines_are_told_how_far_a_clone_is_once_a_second_and_everything_else_at_once() {
+        let mut events = Events { ui: Ui::resolve(UiOptions::default()), progressed: BTreeMap::new() };
+        let progress = |member: &str| Event::Progress {
+            member: member.to_owned(),
+            phase: Phase::Cloning { done: 1, total: None },
+        };
+        let at = SignedDuration::from_millis;
+        let told = [0, 200, 999, 1000, 1200, 2100].map(|ms| events.due(&progress("pgset-1"), at(ms)));
+        assert_eq!(told, [true, false, false, true, false, true]);
+        assert!(events.due(&progress("pgset-2"), at(2200)), "each member by itself");
+        let gone = Event::Gone { member: "pgset-1".to_owned() };
+        assert!(events.due(&gone, at(2200)) && events.due(&gone, at(2200)));
     }
 }

@@ -2,7 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
+
+use super::address::Address;
+use super::event::Told;
+use super::status::finding_text;
 use crate::error::{Failure, Kind, Outcome};
+use crate::set::Finding;
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,11 +21,15 @@ pub enum ColorChoice {
 }
 
 /// What the common flags say about output.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UiOptions {
     pub color: ColorChoice,
     pub quiet: bool,
     pub verbose: bool,
+    /// The result is JSON, so whoever started this is a program, which reads events rather than lines.
+    pub json: bool,
+    /// What the commands in hints are given.
+    pub address: Address,
 }
 
 /// stdout carries data, stderr progress, warnings and hints.
@@ -30,6 +41,8 @@ pub struct Ui {
     verbose: bool,
     live: bool,
     color_data: bool,
+    events: bool,
+    address: Address,
 }
 
 impl Ui {
@@ -50,6 +63,9 @@ impl Ui {
             quiet: options.quiet,
             verbose: options.verbose,
             live: err && !dumb && !options.quiet,
+            // A person at the terminal reads lines, whatever becomes of the result.
+            events: options.json && !err,
+            address: options.address,
         }
     }
 
@@ -91,36 +107,81 @@ impl Ui {
         }
     }
 
+    /// stderr carries events for machines instead of lines.
+    #[must_use]
+    pub fn tells_events(&self) -> bool {
+        self.events
+    }
+
+    /// Tells an event of a wait; nothing with `--quiet`.
+    pub fn tell(&self, event: &Told<'_>) {
+        if !self.quiet {
+            to_stderr(&event.line(Timestamp::now()));
+        }
+    }
+
+    /// A line for people, or what it is for machines.
+    fn line_or(&self, line: impl FnOnce() -> String, event: impl FnOnce() -> Told<'static>) {
+        to_stderr(&if self.events { event().line(Timestamp::now()) } else { line() });
+    }
+
     /// Says something about progress on stderr; nothing with `--quiet`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            to_stderr(line);
+            self.line_or(|| line.to_owned(), || Told::note(line, None));
         }
     }
 
     /// Says on stderr what only `--verbose` wants to know.
     pub fn detail(&self, line: &str) {
         if self.verbose {
-            to_stderr(&self.paint(Paint::Dim, line));
+            self.line_or(|| self.paint(Paint::Dim, line), || Told::Detail { text: line.to_owned() });
         }
     }
 
     /// Warns on stderr, quiet or not.
     pub fn warn(&self, line: &str) {
-        to_stderr(&format!("{} {line}", self.paint(Paint::Yellow, "warning:")));
+        let shown = || format!("{} {line}", self.paint(Paint::Yellow, "warning:"));
+        self.line_or(shown, || Told::Warning { text: line.to_owned() });
     }
 
     /// Points to a next step on stderr; nothing with `--quiet`.
     pub fn hint(&self, line: &str) {
-        self.say(&format!("{} {line}", self.paint(Paint::Cyan, "hint:")));
+        if !self.quiet {
+            let line = self.carried(line);
+            let shown = || format!("{} {line}", self.paint(Paint::Cyan, "hint:"));
+            self.line_or(shown, || Told::Hint { text: line.clone() });
+        }
+    }
+
+    /// The text with what this run was given in every command that it names.
+    #[must_use]
+    pub fn carried(&self, text: &str) -> String {
+        self.address.carried(text)
+    }
+
+    /// The findings with what this run was given in the commands of their fixes.
+    #[must_use]
+    pub fn carried_in(&self, mut findings: Vec<Finding>) -> Vec<Finding> {
+        for fix in findings.iter_mut().flat_map(|finding| &mut finding.fix) {
+            *fix = self.carried(fix);
+        }
+        findings
     }
 
     /// Shows how a command failed.
-    pub fn failure(&self, failure: &Failure) {
+    pub fn failure(&self, mut failure: Failure) {
         // An interrupt at the end of a live view, a difference that has been shown, a child's own failure: the exit code says
         // the rest.
         let silent = matches!(failure.kind, Kind::Interrupted | Kind::Differs | Kind::Passed(_));
         if silent && failure.error.to_string().is_empty() {
+            return;
+        }
+        for hint in &mut failure.hints {
+            *hint = self.carried(hint);
+        }
+        if self.events {
+            to_stderr(&Told::failure(&failure).line(Timestamp::now()));
             return;
         }
         let mut causes = failure.error.chain().map(ToString::to_string);
@@ -134,6 +195,12 @@ impl Ui {
         }
     }
 
+    /// Shows a finding that even `--quiet` must not swallow, `waited` after the command's beginning.
+    pub fn found(&self, finding: &Finding, waited: SignedDuration) {
+        let shown = || finding_text(finding, |paint, words| self.paint(paint, words)).trim_end().to_owned();
+        self.line_or(shown, || Told::finding(finding.clone(), waited));
+    }
+
     /// Text for stderr in a colour, where colours are wanted there.
     #[must_use]
     pub fn paint(&self, paint: Paint, text: &str) -> String {
@@ -144,13 +211,6 @@ impl Ui {
     #[must_use]
     pub fn paint_data(&self, paint: Paint, text: &str) -> String {
         if self.color_data { paint.around(text) } else { text.to_owned() }
-    }
-
-    /// Says something on stderr that even `--quiet` must not swallow: the causes of a failure.
-    pub fn insist(&self, text: &str) {
-        if !text.is_empty() {
-            to_stderr(text);
-        }
     }
 
     /// Shows data as a screen that replaces the one before; where stdout is no terminal, one after the other.
@@ -166,20 +226,27 @@ impl Ui {
         self.data(&format!("{text}\n"))
     }
 
-    /// Asks a question; `accepts` says whether an answer is a yes.
+    /// Asks a question; `accepts` says whether an answer is a yes. An interrupt ends the command while it is open.
     ///
     /// # Errors
     /// Refused when nobody can answer, or the answer is a no.
-    pub fn confirm(&self, question: &str, accepts: impl Fn(&str) -> bool, instead: &str) -> Outcome {
+    pub async fn confirm(&self, question: &str, accepts: impl Fn(&str) -> bool, instead: &str) -> Outcome {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Err(Failure::refused("nobody can answer the question here, so nothing was changed").hint(instead));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{question} ").and_then(|()| err.flush());
         drop(err);
-        let mut answer = String::new();
-        let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
-        read.map_err(|error| Failure::error(format!("failed to ask: {error}")))?;
+        let failed = |error: io::Error| Failure::error(format!("failed to ask: {error}"));
+        asked.map_err(failed)?;
+        let (tell, told) = oneshot::channel();
+        // A thread of its own: a terminal cannot be read in a way that can be given up. It ends with the process.
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let read = io::stdin().read_line(&mut answer);
+            let _ = tell.send(read.map(|_| answer));
+        });
+        let answer = told.await.unwrap_or_else(|_| Ok(String::new())).map_err(failed)?;
         if accepts(answer.trim()) { Ok(()) } else { Err(Failure::refused("not confirmed, so nothing was changed")) }
     }
 }

@@ -51,6 +51,23 @@ impl fmt::Display for Phase {
 }
 
 impl Phase {
+    /// The phase's name for machines, which stays as it is.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Pending => "pending",
+            Self::Creating(_) => "creating",
+            Self::Starting(_) => "starting",
+            Self::Cloning { .. } => "cloning",
+            Self::Joining(_) => "joining",
+            Self::Primary => "primary",
+            Self::Streaming => "streaming",
+            Self::Stopping => "stopping",
+            Self::Ready => "ready",
+        }
+    }
+
     /// The same phase, only further on.
     #[must_use]
     pub fn goes_on_from(&self, earlier: &Self) -> bool {

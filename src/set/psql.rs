@@ -1,11 +1,11 @@
 //! What psql is run with: the environment of the one here, the command line of the one in a member.
 
-/// Variables of libpq that would lead a session elsewhere or forbid the tunnel, which is a Unix socket. The password is
-/// the password file's.
-pub const NOT_FOR_THE_TUNNEL: [&str; 11] = [
+use std::ffi::OsString;
+
+/// Variables of libpq that would lead a session elsewhere or forbid the tunnel, which is a Unix socket.
+pub const NOT_FOR_THE_TUNNEL: [&str; 10] = [
     "PGHOSTADDR",
     "PGSERVICE",
-    "PGPASSWORD",
     "PGSSLMODE",
     "PGSSLNEGOTIATION",
     "PGREQUIRESSL",
@@ -15,6 +15,31 @@ pub const NOT_FOR_THE_TUNNEL: [&str; 11] = [
     "PGTARGETSESSIONATTRS",
     "PGLOADBALANCEHOSTS",
 ];
+
+/// The variable that comes before every password file.
+pub const PASSWORD: &str = "PGPASSWORD";
+
+/// Whom psql logs in as: what its own arguments say comes before the environment's `user`.
+#[must_use]
+pub fn user_of<'a>(user: &'a str, arguments: &'a [OsString]) -> &'a str {
+    let mut words = arguments.iter().map(|word| word.to_str().unwrap_or_default());
+    let mut named = user;
+    while let Some(word) = words.next() {
+        let value = match word {
+            "-U" | "--username" => words.next(),
+            // Their values are no flags, whatever they look like.
+            "-c" | "--command" | "-f" | "--file" | "-v" | "--set" | "--variable" | "-d" | "--dbname" | "-o"
+            | "--output" => {
+                words.next();
+                None
+            }
+            "--" => break,
+            _ => word.strip_prefix("--username=").or_else(|| word.strip_prefix("-U")),
+        };
+        named = value.unwrap_or(named);
+    }
+    named
+}
 
 /// The member's scripts know where its programs and its socket are. The socket trusts whoever can reach it, so no password
 /// travels. An empty user or database is the set's own.
@@ -54,6 +79,23 @@ mod tests {
         command.args(&line[1..]).env("PATH", path).env("PGSET_CONFIG", folder.path());
         command.env("PGSET_USER", "o'neil $(x)").env("PGSET_DATABASE", "My \"App\"");
         String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn psqls_own_arguments_say_last_who_logs_in() {
+        for (line, user) in [
+            ("", "testuser"),
+            ("-X -c -Ueve", "testuser"),
+            ("-U eve", "eve"),
+            ("-Ueve -At", "eve"),
+            ("--username eve -U bob", "bob"),
+            ("--username=eve", "eve"),
+            ("-U", "testuser"),
+            ("-- -U eve", "testuser"),
+        ] {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(user_of("testuser", &words), user, "{line}");
+        }
     }
 
     #[test]

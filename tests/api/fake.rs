@@ -44,6 +44,8 @@ struct Cluster {
     requests: Vec<String>,
     /// Rights the user lacks, as `VERB RESOURCE`; `*` for all of them.
     denied: Vec<&'static str>,
+    /// Collections that the user may not touch.
+    closed: Vec<&'static str>,
     /// Members' lines, each with its time.
     logs: BTreeMap<String, Vec<String>>,
     /// PostgreSQL answers through a port-forward.
@@ -81,6 +83,18 @@ impl Told {
                 || request.contains("selfsubjectaccessreviews")
         };
         self.requests.iter().map(String::as_str).filter(|request| !harmless(request)).collect()
+    }
+
+    /// The events on stderr; whatever else stands there fails.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let event = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!((&event["apiVersion"], &event["kind"]), (&"pgset/v1".into(), &"Event".into()), "{line}");
+            assert!(event["time"].is_string() && event["event"].is_string(), "{line}");
+            event
+        };
+        self.stderr.lines().map(event).collect()
     }
 
     #[track_caller]
@@ -126,7 +140,7 @@ impl Fake {
 
         let cluster = Arc::new(Mutex::new(cluster));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let folder = folder_for(&format!("http://{}", listener.local_addr().unwrap()));
+        let folder = kubeconfig(&format!("http://{}", listener.local_addr().unwrap()));
         let shared = Arc::clone(&cluster);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -145,11 +159,15 @@ impl Fake {
     /// A server that takes every connection and never says a word, in this scheme.
     pub fn silent(scheme: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let folder = folder_for(&format!("{scheme}://{}", listener.local_addr().unwrap()));
-        let cluster = Arc::<Mutex<Cluster>>::default();
-        let shared = Arc::clone(&cluster);
+        let fake = Self::at(&format!("{scheme}://{}", listener.local_addr().unwrap()));
+        let shared = Arc::clone(&fake.cluster);
         thread::spawn(move || listener.incoming().flatten().for_each(|client| lock(&shared).connections.push(client)));
-        Self { folder, cluster }
+        fake
+    }
+
+    /// Somebody else's server under this address; only its kubeconfig is made.
+    pub fn at(server: &str) -> Self {
+        Self { folder: kubeconfig(server), cluster: Arc::default() }
     }
 
     /// The same namespace before there is a set in it.
@@ -162,6 +180,11 @@ impl Fake {
     /// Takes rights from the user: `VERB RESOURCE`, or `*` for all.
     pub fn deny(&self, rights: &[&'static str]) {
         lock(&self.cluster).denied = rights.to_vec();
+    }
+
+    /// Takes every right to the objects of a collection, such as `secrets`.
+    pub fn deny_objects(&self, plural: &'static str) {
+        lock(&self.cluster).closed.push(plural);
     }
 
     /// From now on PostgreSQL can be reached: it lets everybody in and repeats what they say.
@@ -229,7 +252,13 @@ impl Fake {
         lock(&self.cluster).requests.clone()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The kubeconfig that leads here.
+    pub fn kubeconfig(&self) -> String {
+        self.folder.path().join("config").to_str().unwrap().to_owned()
+    }
+
+    /// The command, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgset"));
         command.args(arguments).env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path());
         command.env("KUBECONFIG", self.folder.path().join("config")).env("PATH", "/nowhere").stdin(Stdio::null());
@@ -238,15 +267,26 @@ impl Fake {
 
     /// Starts pgset against it.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.run(&mut self.command(arguments))
+    }
+
+    /// Starts a command that runs pgset.
+    #[allow(clippy::unused_self, reason = "whoever runs one has a server for it")]
+    pub fn run(&self, command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
         Running { child, stdout, stderr }
     }
 
     /// Runs pgset against it.
     pub fn pgset(&self, arguments: &[&str]) -> Told {
+        self.pgset_with(arguments, &[])
+    }
+
+    /// The same with these variables, which replace what a test's environment usually has.
+    pub fn pgset_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Told {
         lock(&self.cluster).requests.clear();
-        let output = self.command(arguments).output().unwrap();
+        let output = self.command(arguments).envs(variables.iter().copied()).output().unwrap();
         let requests = lock(&self.cluster).requests.clone();
         Told {
             code: output.status.code().unwrap(),
@@ -258,7 +298,7 @@ impl Fake {
 }
 
 /// A home with a kubeconfig for this server.
-fn folder_for(server: &str) -> tempfile::TempDir {
+fn kubeconfig(server: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fake",
         "clusters": [{"name": "fake", "cluster": {"server": server}}],
@@ -300,6 +340,11 @@ impl Running {
             assert!(!late, "{words:?} is not said:\n--- stdout\n{}\n--- stderr\n{}", self.stdout(), self.stderr());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Writes to its stdin, which has to be a pipe.
+    pub fn answer(&mut self, words: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
     }
 
     /// Whether it still goes on.
@@ -381,7 +426,7 @@ impl Cluster {
             review["status"] = json!({"allowed": !all && !self.lacks(&right)});
             return (201, review);
         }
-        if self.lacks("*") {
+        if self.lacks("*") || self.closed.iter().any(|plural| path.contains(&format!("/{plural}"))) {
             return refusal(403, "Forbidden", &format!("User \"x\" cannot do that to {path}"));
         }
         if path.ends_with("/portforward") || path.ends_with("/exec") {
@@ -392,6 +437,9 @@ impl Cluster {
                 200,
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}}),
             );
+        }
+        if path == "/api/v1/namespaces" {
+            return (200, list("v1", "Namespace", vec![json!({"metadata": {"name": NAMESPACE}})]));
         }
         if path.ends_with("/storageclasses") {
             let class = json!({"metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "p"});

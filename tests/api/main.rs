@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
+mod client;
 mod commands;
 mod fake;
 mod live;

@@ -208,7 +208,8 @@ pub struct Run {
 impl Run {
     pub fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let stderr = text(output.stderr).lines().map(words).collect();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr }
     }
 
     /// The run, if it ended with this exit code; panics with everything it said otherwise.
@@ -232,6 +233,28 @@ impl Run {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
+}
+
+/// A line of stderr; of an event, which is what `-o json` makes of it, the words in it, one a line.
+fn words(line: &str) -> String {
+    fn texts(value: &Value, into: &mut String) {
+        match value {
+            Value::String(text) => {
+                into.push_str(text);
+                into.push('\n');
+            }
+            Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+            Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
+            _ => {}
+        }
+    }
+    let event = serde_json::from_str::<Value>(line).ok().filter(|event| event["kind"] == "Event");
+    let mut words = String::new();
+    match event {
+        Some(event) => texts(&event, &mut words),
+        None => words = format!("{line}\n"),
+    }
+    words
 }
 
 /// A command that goes on; killed when dropped.

@@ -14,7 +14,7 @@ use crate::commands::result::ResultView;
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Names, ObjectKind};
 use crate::report::document;
-use crate::report::status::{StatusView, finding_text};
+use crate::report::status::StatusView;
 use crate::report::text::lapse;
 use crate::set::health::health;
 use crate::set::observation::PodReading;
@@ -159,10 +159,13 @@ fn untried(failure: ApiFailure) -> Outcome<Next> {
 /// Tells the finding as a wait's end does.
 fn failed(app: &App, names: &Names, output: ResultFormat, finding: &Finding) -> Outcome<Failure> {
     let (set, namespace) = (names.set(), names.namespace());
-    app.ui.insist(finding_text(finding, |paint, words| app.ui.paint(paint, words)).trim_end());
+    let found = app.ui.carried_in(vec![finding.clone()]);
+    for finding in &found {
+        app.ui.found(finding, Timestamp::now().duration_since(app.started));
+    }
     if output != ResultFormat::Text {
         let seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
-        let status = StatusView::new(&seen, &health(&seen), vec![finding.clone()]);
+        let status = StatusView::new(&seen, &health(&seen), found);
         let view = ResultView {
             api_version: "pgset/v1",
             kind: "Result",

@@ -43,8 +43,8 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
     let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base: _, notes: _ } = prepared;
     let given = &settings.passwords;
     let all_given = [&given.superuser, &given.replication, &given.user].iter().all(|one| one.is_some());
-    ask_for_volumes(app, &plan, new_secret.is_some() && !all_given)?;
-    ask(app, &plan)?;
+    ask_for_volumes(app, &plan, new_secret.is_some() && !all_given).await?;
+    ask(app, &plan).await?;
     for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
         app.ui.warn(&line);
     }
@@ -93,7 +93,7 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
 }
 
 /// Asks before volumes are taken back from claims that are gone. Where the passwords went with them, new ones do not fit.
-fn ask_for_volumes(app: &App, plan: &Plan, new_passwords: bool) -> Outcome {
+async fn ask_for_volumes(app: &App, plan: &Plan, new_passwords: bool) -> Outcome {
     let retakes: Vec<&Retake> = plan.retakes().collect();
     if retakes.is_empty() {
         return Ok(());
@@ -114,7 +114,7 @@ fn ask_for_volumes(app: &App, plan: &Plan, new_passwords: bool) -> Outcome {
     }
     let names: Vec<String> = retakes.iter().map(|one| one.volume.clone()).collect();
     let question = format!("let the new claim have {}, with the data in it? [y/N]", and(&names));
-    app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND)
+    app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND).await
 }
 
 fn is_yes(answer: &str) -> bool {
@@ -124,7 +124,7 @@ fn is_yes(answer: &str) -> bool {
 const ANSWER_BEFOREHAND: &str = "answer beforehand: the same command with --yes, or see it with --dry-run";
 
 /// Asks before a StatefulSet is deleted, though only to be made anew.
-fn ask(app: &App, plan: &Plan) -> Outcome {
+async fn ask(app: &App, plan: &Plan) -> Outcome {
     let Some(set) = plan.stateful_set() else { return Ok(()) };
     let Change::Recreated(paths) = &set.change else { return Ok(()) };
     // Deleted already, by whoever or by an `up` that was interrupted here: nothing is left to ask.
@@ -141,7 +141,7 @@ fn ask(app: &App, plan: &Plan) -> Outcome {
         return Ok(());
     }
     let question = format!("delete StatefulSet {name} and create it again around its members? [y/N]");
-    let asked = app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND);
+    let asked = app.ui.confirm(&question, is_yes, ANSWER_BEFOREHAND).await;
     let keep = set.live.as_ref().map(|live| claim_flags(live, &set.result)).unwrap_or_default();
     match asked {
         Err(refused) if !keep.is_empty() => Err(refused.hint(format!("or keep what the set has: {}", keep.join(" ")))),
