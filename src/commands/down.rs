@@ -24,6 +24,7 @@ use crate::report::text::and;
 use crate::set::Observation;
 use crate::set::oneshot::{container_of, template_of};
 use crate::set::plan::foreign_owner;
+use crate::set::promote::POD_NAME;
 
 /// How often a deletion in progress is looked at again, where no watch tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -111,6 +112,9 @@ impl Removal<'_> {
         // Read before anything goes: afterwards only the claims would tell.
         let way_back =
             if self.delete_data { String::new() } else { way_back(self.app, self.cluster, self.names, &seen).await? };
+        if !self.delete_data && keep.iter().any(|object| object.kind == ObjectKind::ConfigMap) {
+            self.remember_primary(&known).await?;
+        }
         let mut deleted = Vec::new();
         self.stateful_set_and_pods(&mut objects, &mut deleted).await?;
         self.all(&objects, &mut deleted).await?;
@@ -118,6 +122,20 @@ impl Removal<'_> {
             self.data(&storage, &seen, &known, &mut deleted).await?;
         }
         self.report(output, deleted, stays, &way_back)
+    }
+
+    /// Notes who the primary is: the Service that says it goes, and the next `up` has to lead it there again.
+    async fn remember_primary(&self, known: &State) -> Outcome {
+        let service = self.object(ObjectKind::Service, self.names.master_service());
+        let live = Applier::new(self.cluster).live(&service).await?;
+        let primary = live.as_ref().and_then(|live| live["spec"]["selector"][POD_NAME].as_str());
+        match primary.map(str::to_owned) {
+            Some(primary) if known.primary.as_ref() != Some(&primary) => {
+                let noted = State { primary: Some(primary), ..known.clone() };
+                Ok(state::write(self.cluster, self.names, &noted).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn nothing(&self, storage: &Storage) -> Outcome {

@@ -90,6 +90,7 @@ fn no_primary(asked: &Asked<'_>) -> Option<Finding> {
         replicas.iter().map(|(member, server)| format!("{member}: timeline {}, {}", server.timeline, server.lsn));
     let finding = Finding::new("PGS-NO-PRIMARY", Severity::Blocking, "StatefulSet", &seen.name, summary)
         .evidence_lines(&positions.collect::<Vec<_>>())
+        .fix("go on with a switchover that was cut short, or have the member with the most data: pgset promote")
         .fix(format!("make the one with the most data the primary, {newest}: {psql} -c 'select pg_promote()'"));
     Some(finding.blocking_from(seen.late_since.values().max().copied().max(asked.since), NO_PRIMARY_GRACE))
 }

@@ -7,14 +7,12 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::super::Observation;
 use super::super::health::{self, Unmet};
+use super::super::promote::POD_NAME;
 use super::super::rollout::relabel;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// A wait puts the members' labels right itself, and the endpoint controllers follow within seconds.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
-
-/// The label that the StatefulSet controller gives every pod, by which the primary's Service finds it.
-const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     // Asked for only once everything else is right and endpoints have been wrong for a while.
@@ -46,9 +44,16 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
         let summary =
             format!("the Service selects {}, so it leads to {leads} instead of {}", words(&selector), want.join(", "));
         let patch = serde_json::json!([{"op": "replace", "path": "/spec/selector", "value": right}]);
+        let drift = about("PGS-SELECTOR-DRIFT", summary);
+        // It names another member: so it is after a switchover that was cut short.
+        let drift = match (selector.get(POD_NAME), want.first()) {
+            (Some(_), Some(primary)) if selector.len() == 1 => {
+                drift.fix(format!("lead it to the primary, as a switchover would have: pgset promote {primary}"))
+            }
+            _ => drift,
+        };
         return Some(
-            about("PGS-SELECTOR-DRIFT", summary)
-                .fix(format!("put it back: kubectl -n {namespace} patch service {name} --type=json -p '{patch}'")),
+            drift.fix(format!("put it back: kubectl -n {namespace} patch service {name} --type=json -p '{patch}'")),
         );
     }
     // The selector is right, so it is the labels of the pods, or whoever should follow them.
