@@ -12,9 +12,7 @@ use super::result::{Finish, finish};
 use super::state;
 use super::status::no_such_set;
 use crate::cli::{PromoteArgs, ResultFormat};
-use crate::cluster::{
-    Cluster, Ended, Exec, Members, Need, SetSecret, look, look_at_services, missing_rights,
-};
+use crate::cluster::{Cluster, Ended, Exec, Members, Need, SetSecret, look, look_at_services, missing_rights};
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Names, Promotion, State};
 use crate::report::text::{age, and, lapse};
@@ -76,7 +74,11 @@ pub async fn run(app: &App, args: PromoteArgs) -> Outcome {
         changes: Vec::new(),
         output: args.output,
     };
-    let known = switchover.look().await?;
+    let mut known = switchover.look().await?;
+    if promote::compares(&switchover.seen, known.state.promotion.as_ref()) {
+        switchover.measure().await;
+        known = switchover.look().await?;
+    }
     let plan = promote::plan(&switchover.seen, known.state.promotion.as_ref(), member.as_deref()).map_err(refused)?;
     switchover.carry_out(plan, known).await
 }
@@ -112,7 +114,7 @@ fn refuse(app: &App, names: &Names, refusal: Refusal) -> Failure {
         Refusal::NoMember { .. } => failure.of(Kind::Usage),
         Refusal::Forbidden { .. } => failure
             .hint("ask whoever runs the cluster for the rights to create pods/portforward and to get the set's Secret"),
-        Refusal::SeveralPrimaries { .. } | Refusal::NotHealthy { .. } => {
+        Refusal::SeveralPrimaries { .. } | Refusal::NotHealthy { .. } | Refusal::Apart { .. } => {
             failure.hint(format!("see what is wrong: {}", command("status")))
         }
         Refusal::Several { candidates } => {
@@ -186,7 +188,7 @@ struct Switchover<'a> {
 impl Switchover<'_> {
     async fn carry_out(&mut self, plan: Plan, known: Known) -> Outcome {
         match plan {
-            Plan::Already { primary, take_back, finish } => self.already(&primary, take_back, finish).await,
+            Plan::Already { primary, take_back, finish } => self.already(&primary, take_back, finish, known).await,
             Plan::Switch { from, to } => {
                 self.ask(&format!(
                     "{to} becomes the primary of {}: {from} stops, which ends its sessions, and comes back as a replica; \
@@ -206,10 +208,8 @@ impl Switchover<'_> {
                 }
                 self.conclude(promotion).await
             }
-            Plan::Elect { to, like } => {
-                let others =
-                    if like.is_empty() { String::new() } else { format!(", and {} no more than it", and(&like)) };
-                self.ask(&format!("no member is the primary; {to} has the most data{others}, and becomes it"))?;
+            Plan::Elect { to } => {
+                self.ask(&format!("no member is the primary; {to} has all the data there is, and becomes it"))?;
                 self.steady(&to).await?;
                 // Nobody stepped down: whoever is promoted has all there is.
                 self.conclude(Promotion { from: to.clone(), to, told: false }).await
@@ -236,12 +236,14 @@ impl Switchover<'_> {
         );
     }
 
-    async fn already(&mut self, primary: &str, take_back: bool, finish: bool) -> Outcome {
+    async fn already(&mut self, primary: &str, take_back: bool, finish: bool, known: Known) -> Outcome {
         let Self { app, names, .. } = *self;
         if take_back {
             let back = [&STEP_DOWN[..], &["back"]].concat();
             self.in_member(primary, &back).await?;
-            self.forget().await?;
+            if let Some(noted) = known.state.promotion {
+                self.forget(&noted).await?;
+            }
             app.ui.say("took back a switchover that was cut short before anything had happened");
         }
         let again = if finish { "" } else { " already" };
@@ -265,8 +267,13 @@ impl Switchover<'_> {
         self.paused = Some(Instant::now());
         // Where the connection ends with the container, PostgreSQL was quicker than the script; who is what shows then.
         if let Err(failure) = self.in_member(from, &STEP_DOWN).await {
-            self.forget().await?;
-            return Err(failure.hint("nothing was switched; the primary goes on"));
+            self.look().await?;
+            if self.seen.primaries()[..] == [from] {
+                self.forget(&promotion).await?;
+                return Err(failure.hint(format!("nothing was switched: {from} goes on as the primary")));
+            }
+            // It stops all the same: somebody else may have asked it to.
+            self.app.ui.detail(&format!("{:#}", failure.error));
         }
         self.changes.push(format!("{from} stepped down"));
         self.conclude(promotion).await
@@ -294,6 +301,18 @@ impl Switchover<'_> {
                     .hint(format!("see how far behind it is: {}", self.app.command("status", self.names))));
             }
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Brings the replicas' control files up to what they have replayed: only so is their timeline certain. Twice, since the
+    /// first may be a checkpoint like the primary's, which tells no more than that one. Who fails has told what it could.
+    async fn measure(&self) {
+        for (member, session) in self.asker.sessions() {
+            for _ in 0..2 {
+                if let Err(words) = session.checkpoint(CATCH_UP).await {
+                    self.app.ui.detail(&format!("{member} answered: {words}"));
+                }
+            }
         }
     }
 
@@ -342,8 +361,9 @@ impl Switchover<'_> {
                 Next::Done => break,
                 Next::Other(other) => {
                     let words = format!("{other} has become the primary meanwhile, so {} does not", promotion.to);
-                    return Err(Failure::error(words)
-                        .hint(format!("see the set: {}", self.app.command("status", self.names))));
+                    return Err(
+                        Failure::error(words).hint(format!("see the set: {}", self.app.command("status", self.names)))
+                    );
                 }
                 Next::Replace(member) => {
                     if let Some(pod) = self.seen.pod(&member).filter(|pod| replaced != pod.metadata.uid) {
@@ -372,7 +392,7 @@ impl Switchover<'_> {
                     waits = Some((waiting.clone(), from));
                     if promote::gives_up(&waiting, &promotion, lasted) {
                         if matches!(waiting, Waiting::StillPrimary(_)) {
-                            return Err(self.stays(&promotion.from).await);
+                            return Err(self.stays(&promotion).await);
                         }
                         self.app.ui.warn(&format!("{waiting}: {} becomes the primary again", promotion.from));
                         taken_back = Some(waiting);
@@ -497,9 +517,14 @@ impl Switchover<'_> {
         Ok(state::write_over(self.cluster, self.names, &state, version.as_deref()).await?)
     }
 
-    async fn forget(&self) -> Outcome {
-        let known = state::read(self.cluster, self.names).await?;
-        Ok(state::write(self.cluster, self.names, &State { promotion: None, ..known }).await?)
+    /// Takes the note of this switchover away, unless it is another one's by now.
+    async fn forget(&self, promotion: &Promotion) -> Outcome {
+        let (state, version) = state::read_version(self.cluster, self.names).await?;
+        if state.promotion.as_ref() == Some(promotion) {
+            let forgotten = State { promotion: None, ..state };
+            state::write_over(self.cluster, self.names, &forgotten, version.as_deref()).await?;
+        }
+        Ok(())
     }
 
     /// Runs a program in a member. One whose connection is lost may have done its work.
@@ -521,10 +546,10 @@ impl Switchover<'_> {
                 self.app.ui.detail(&format!("{member} ended before the script that stops it: {:?}", written.ended));
                 Ok(())
             }
-            Ended::Code(code @ (2 | 126 | 127)) => Err(Failure::error(format!(
-                "failed to make {member} step down: exit code {code}: {said}"
-            ))
-            .hint(format!("bring its scripts up to date: {}", self.app.command("up", self.names)))),
+            Ended::Code(code @ (2 | 126 | 127)) => {
+                Err(Failure::error(format!("failed to make {member} step down: exit code {code}: {said}"))
+                    .hint(format!("bring its scripts up to date: {}", self.app.command("up", self.names))))
+            }
             Ended::Code(code) => {
                 Err(Failure::error(format!("failed to make {member} step down: exit code {code}: {said}")))
             }
@@ -532,18 +557,21 @@ impl Switchover<'_> {
     }
 
     /// The primary did not shut down, or came back as the primary.
-    async fn stays(&self, from: &str) -> Failure {
+    async fn stays(&self, promotion: &Promotion) -> Failure {
+        let from = &promotion.from;
         let back = [&STEP_DOWN[..], &["back"]].concat();
-        let failure = Failure::error(format!("{from} did not step down, and is the primary still; nothing was switched"));
+        let failure =
+            Failure::error(format!("{from} did not step down, and is the primary still; nothing was switched"));
         let undone = async {
             self.in_member(from, &back).await?;
-            self.forget().await
+            self.forget(promotion).await
         };
         match undone.await {
             Ok(()) => failure,
-            Err(cause) => failure
-                .hint(format!("{:#}", cause.error))
-                .hint(format!("take back what is left of it: {}", self.app.command(&format!("promote {from}"), self.names))),
+            Err(cause) => failure.hint(format!("{:#}", cause.error)).hint(format!(
+                "take back what is left of it: {}",
+                self.app.command(&format!("promote {from}"), self.names)
+            )),
         }
     }
 
@@ -561,7 +589,8 @@ impl Switchover<'_> {
     }
 
     fn late(&self, promotion: &Promotion, waiting: Option<Waiting>) -> Failure {
-        let what = waiting.map_or_else(|| format!("{} is not the primary yet", promotion.to), |waiting| waiting.to_string());
+        let what =
+            waiting.map_or_else(|| format!("{} is not the primary yet", promotion.to), |waiting| waiting.to_string());
         Failure::new(Kind::TimedOut, format!("{what} after {}; no member is the primary", age(self.timeout)))
             .hint(format!("see what is wrong: {}", self.app.command("status", self.names)))
             .hint(format!("go on: {}", self.app.command(&format!("promote {}", promotion.to), self.names)))

@@ -89,9 +89,8 @@ pub async fn record(cluster: &Cluster, names: &Names, seen: &Observation) -> Res
         return Ok(());
     }
     let known = read(cluster, names).await?;
-    // A switchover that is not over is not forgotten, whoever finds the set healthy meanwhile.
-    let promotion = known.promotion.clone().filter(|promotion| fresh.primary.as_ref() != Some(&promotion.to));
-    let now = State { retired: known.retired.clone(), promotion, ..fresh };
+    // A switchover that is noted is over, or has not begun, where the set is healthy.
+    let now = State { retired: known.retired.clone(), ..fresh };
     if now == known { Ok(()) } else { write(cluster, names, &now).await }
 }
 

@@ -33,7 +33,10 @@ fn under_load_no_acknowledged_row_is_lost_and_the_new_primary_stays_in_charge() 
     let space = Namespace::new("promote");
     space.pgset(&["up", "--replicas", "3"]).expect(0);
     space.psql("pgset-0", "create table load (n int)");
-    space.pgset(&["promote", "pgset-3"]).expect(2).says(&["has no member pgset-3", "it has pgset-0, pgset-1 and pgset-2"]);
+    space
+        .pgset(&["promote", "pgset-3"])
+        .expect(2)
+        .says(&["has no member pgset-3", "it has pgset-0, pgset-1 and pgset-2"]);
     space.pgset(&["promote", "pgset-0"]).expect(0).says(&["pgset-0 is the primary of pgset", "already"]);
     space.pgset(&["promote", "1"]).expect(6).says(&["writes pause", "nobody can answer", "--yes"]);
     assert_eq!(primaries(&space, &["pgset-0", "pgset-1", "pgset-2"]), ["pgset-0"]);
@@ -90,7 +93,10 @@ fn under_load_no_acknowledged_row_is_lost_and_the_new_primary_stays_in_charge() 
     space.pgset(&["promote", "--yes"]).expect(0).says(&["pgset-0 is the primary, on timeline 3"]);
     settled(&space, "pgset-0");
     assert_eq!(space.psql("pgset-1", "select count(*) from load"), rows.len().to_string());
-    assert_eq!(space.kubectl(&["exec", "pgset-0", "-c", "pgset", "--", "sh", "-c", "ls -d /pgdata/*.stale-* | wc -l"]), "0\n");
+    assert_eq!(
+        space.kubectl(&["exec", "pgset-0", "-c", "pgset", "--", "sh", "-c", "ls -d /pgdata/*.stale-* | wc -l"]),
+        "0\n"
+    );
 }
 
 #[test]
@@ -99,18 +105,24 @@ fn killed_at_any_moment_it_is_finished_by_the_next_and_there_is_never_a_second_p
     space.pgset(&["up"]).expect(0);
     space.psql("pgset-0", "create table kept as select 0 as n");
     let both = ["pgset-0", "pgset-1"];
-    let moments = ["writing a checkpoint", "steps down", "is back as a replica", "is the primary, on", "leads to"];
+    // What it has said, or, where that is nothing, until the primary is none any more.
+    let moments = ["writing a checkpoint", "steps down", "", "is back as a replica", "is the primary, on", "leads to"];
     for (turn, moment) in (1..).zip(moments) {
         let (from, to) = (both[(turn + 1) % 2], both[turn % 2]);
         space.psql(from, &format!("insert into kept values ({turn})"));
         let going = Going::start(&mut space.command(&["promote", to, "--yes"]));
-        going.says(moment, 1);
+        if moment.is_empty() {
+            let down = || (primaries(&space, &both) != [from]).then_some(());
+            wait_for("the primary to step down", down);
+        } else {
+            going.says(moment, 1);
+        }
         // SIGKILL.
         drop(going);
         assert!(primaries(&space, &both).len() <= 1, "{moment}: {:?}", primaries(&space, &both));
         // Whatever there is to finish, this does; where nothing had happened yet, it begins.
         let again = space.pgset(&["promote", "--yes"]);
-        let again = if turn < 4 { again.expect(0) } else { space.pgset(&["promote", to, "--yes"]).expect(0) };
+        let again = if turn < 5 { again.expect(0) } else { space.pgset(&["promote", to, "--yes"]).expect(0) };
         assert_eq!(primaries(&space, &both), [to], "{moment}: {}", again.stderr);
         settled(&space, to);
         let all: Vec<String> = (0..=turn).map(|n| n.to_string()).collect();
@@ -138,7 +150,8 @@ fn a_target_that_lacks_the_last_rows_is_not_promoted_and_the_old_primary_goes_on
     // The primary has stepped down, as far as somebody who was cut short had got.
     let note = r#"{"data":{"promotion":"pgset-0 pgset-1"}}"#;
     space.kubectl(&["patch", "configmap", "pgset-state", "-p", note]);
-    let exec = ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "/bin/sh", "/pgset/config/step-down.sh"];
+    let exec =
+        ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "/bin/sh", "/pgset/config/step-down.sh"];
     let _ = kubectl_command().args(exec).output().unwrap();
     wait_for("pgset-0 to be a replica", || {
         space.try_psql("pgset-0", "select pg_is_in_recovery()").is_ok_and(|word| word == "t").then_some(())
@@ -164,7 +177,8 @@ fn a_target_that_lacks_the_last_rows_is_not_promoted_and_the_old_primary_goes_on
 fn without_a_note_the_member_with_the_most_data_is_promoted_and_no_other() {
     let space = Namespace::new("promote-elect");
     space.pgset(&["up"]).expect(0);
-    let exec = ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "/bin/sh", "/pgset/config/step-down.sh"];
+    let exec =
+        ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "/bin/sh", "/pgset/config/step-down.sh"];
     let _ = kubectl_command().args(exec).output().unwrap();
     wait_for("pgset-0 to be a replica", || {
         space.try_psql("pgset-0", "select pg_is_in_recovery()").is_ok_and(|word| word == "t").then_some(())
@@ -180,6 +194,29 @@ fn without_a_note_the_member_with_the_most_data_is_promoted_and_no_other() {
     space.kubectl(&["patch", "service", "pgset-master", "-p", selector]);
     space.pgset(&["promote", "pgset-1"]).expect(0).says(&["Service pgset-master leads to pgset-1"]);
     settled(&space, "pgset-1");
+}
+
+#[test]
+fn two_at_the_same_time_make_one_primary() {
+    let space = Namespace::new("promote-two");
+    space.pgset(&["up", "--replicas", "3"]).expect(0);
+    let all = ["pgset-0", "pgset-1", "pgset-2"];
+    let started = ["1", "2"].map(|member| space.start(&["promote", member, "--yes"]));
+    let runs = started.map(|child| Run::of(child.wait_with_output().unwrap()));
+    let codes: Vec<i32> = runs.iter().map(|run| run.code).collect();
+    assert!(primaries(&space, &all).len() <= 1, "{codes:?}");
+    // At most one got its way; the other stopped where it saw that.
+    assert!(codes.iter().filter(|code| **code == 0).count() <= 1, "{runs:?}");
+    let lost = runs.iter().filter(|run| run.code != 0);
+    for run in lost {
+        let told = ["somebody else has begun", "has become the primary meanwhile", "is not healthy"];
+        assert!(told.iter().any(|words| run.stderr.contains(words)), "{run:?}");
+    }
+    // Whatever they left, this ends it.
+    space.pgset(&["promote", "2", "--yes"]);
+    let status = space.pgset(&["wait"]).expect(0).stdout;
+    let [primary] = &primaries(&space, &all)[..] else { panic!("{status}") };
+    settled(&space, primary);
 }
 
 #[test]

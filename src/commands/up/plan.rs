@@ -261,9 +261,7 @@ impl Planner<'_> {
             }
             None => {}
         }
-        if let Some(primary) =
-            service.and_then(|service| service["spec"]["selector"][POD_NAME].as_str())
-        {
+        if let Some(primary) = service.and_then(|service| service["spec"]["selector"][POD_NAME].as_str()) {
             context.primary = primary.to_owned();
         } else if service.is_none()
             && let Some(primary) = state::read(self.cluster, self.names).await?.primary

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::super::Observation;
 use super::super::health::{self, Unmet};
+use super::super::identity::is_crunchy;
 use super::super::promote::POD_NAME;
 use super::super::rollout::relabel;
 use super::{Asked, Depth, Entry, Finding, Severity};
@@ -47,7 +48,7 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
         let drift = about("PGS-SELECTOR-DRIFT", summary);
         // It names another member: so it is after a switchover that was cut short.
         let drift = match (selector.get(POD_NAME), want.first()) {
-            (Some(_), Some(primary)) if selector.len() == 1 => {
+            (Some(_), Some(primary)) if selector.len() == 1 && !seen.stateful_set.as_ref().is_some_and(is_crunchy) => {
                 drift.fix(format!("lead it to the primary, as a switchover would have: pgset promote {primary}"))
             }
             _ => drift,
@@ -212,6 +213,7 @@ mod tests {
         let right = json!({POD_NAME: "pgset-0"});
         for (selector, endpoints, code, fix) in [
             (json!({"app": "other"}), &[][..], "PGS-SELECTOR-DRIFT", "patch service pgset-master --type=json"),
+            (json!({POD_NAME: "pgset-1"}), &["pgset-1"], "PGS-SELECTOR-DRIFT", "would have: pgset promote pgset-0"),
             (
                 json!({POD_NAME: "pgset-1"}),
                 &["pgset-1"],
@@ -224,7 +226,7 @@ mod tests {
             let seen = observed(selector, endpoints);
             let found = findings(&Asked { seen: &seen, since: Some(noon()) });
             assert_eq!(found[0].code, code);
-            assert!(found[0].fix[0].contains(fix), "{:?}", found[0].fix);
+            assert!(found[0].fix.iter().any(|line| line.contains(fix)), "{:?}", found[0].fix);
             assert!(!found[0].ends_wait(noon() + GRACE - SignedDuration::from_millis(1)));
             assert!(found[0].ends_wait(noon() + GRACE));
         }
