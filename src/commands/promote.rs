@@ -584,7 +584,7 @@ impl Switchover<'_> {
     fn stuck(&self, promotion: &Promotion, found: &Finding) -> Failure {
         let Promotion { from, to, .. } = promotion;
         let words = format!("{from} stepped down and does not come back: {}; no member is the primary", found.summary);
-        let failure = found.fix.iter().fold(Failure::new(Kind::Unhealthy, words), |failure, fix| failure.hint(fix));
+        let failure = found.fix.iter().fold(Failure::new(Kind::Unhealthy, words), Failure::hint);
         failure.hint(format!("then go on: {}", self.app.command(&format!("promote {to}"), self.names)))
     }
 

@@ -284,8 +284,7 @@ impl Waiting {
         match self {
             Self::Away(_) => None,
             // A shutdown refuses connections at once, so a primary that still answers does not shut down.
-            Self::StillPrimary(_) => Some(30),
-            Self::Silent(_) => Some(30),
+            Self::StillPrimary(_) | Self::Silent(_) => Some(30),
             // It has received all it will ever get, and only has to replay it.
             Self::Behind { .. } => Some(10),
             Self::OtherSystem(_) => Some(0),
@@ -312,7 +311,7 @@ pub fn next(seen: &Observation, promotion: &Promotion) -> Next {
         };
     }
     let Some(old) = seen.server(from) else {
-        if seen.pod(from).is_some_and(|pod| backs_off(pod)) {
+        if seen.pod(from).is_some_and(backs_off) {
             return Next::Replace(from.clone());
         }
         // Who has been told has everything, and may be on the way to become the primary.
@@ -347,7 +346,7 @@ fn backs_off(pod: &Pod) -> bool {
 /// The members whose PostgreSQL may answer: a standby without a primary is not ready, but it answers.
 #[must_use]
 pub fn members_to_ask(seen: &Observation) -> Vec<String> {
-    let runs = |member: &String| seen.pod(member).is_some_and(|pod| pod.is_running());
+    let runs = |member: &String| seen.pod(member).is_some_and(PodReading::is_running);
     seen.members().into_iter().filter(runs).collect()
 }
 
