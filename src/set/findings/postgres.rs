@@ -158,7 +158,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         title: "no member is the primary",
         meaning: "Every member answers, and each is a replica.",
         known_by: "pg_is_in_recovery() of all members.",
-        fix: "Promote the one with the most data, which the finding names.",
+        fix: "pgset promote goes on with a switchover that was cut short, or promotes the member with the most data.",
         doubt: "A switchover has no primary for a few seconds.",
     },
     Entry {

@@ -134,7 +134,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         title: "a Service selects the wrong pods",
         meaning: "Somebody changed a Service's selector, so clients are led to nobody or to the wrong member.",
         known_by: "The Service's selector beside the roles that PostgreSQL told.",
-        fix: "Put it back with the patch that the finding gives.",
+        fix: "Put it back with the patch that the finding gives; after a switchover that was cut short, pgset promote does.",
         doubt: "An overridden Service template may select otherwise on purpose.",
     },
     Entry {
