@@ -161,6 +161,13 @@ pub enum Command {
     /// Pods are deleted in order and never by force: PostgreSQL shuts down, and the StatefulSet makes the pod again on the
     /// same data. Only a healthy set is restarted as a whole; a single member whenever asked for.
     Restart(RestartArgs),
+    /// Make a replica the primary, and the primary a replica: a planned switchover
+    ///
+    /// The primary stops and comes back as a replica; the member has replayed all that it wrote; then the member is promoted,
+    /// and the Service for writes leads to it. Writes pause meanwhile, for some seconds. Nothing that was acknowledged is
+    /// lost, and where a step fails the old primary goes on as the primary. Interrupted, the same command goes on. Only of a
+    /// healthy set, and not with a Crunchy image.
+    Promote(PromoteArgs),
     /// Stop all members; data, Services and the number of members are kept for `start`
     ///
     /// The replicas stop first, then the primary, which writes a checkpoint before. Replicas with a lower number than the
@@ -209,6 +216,7 @@ impl Command {
             | Self::Wait(WaitArgs { output, .. })
             | Self::Diff(DiffArgs { output, .. })
             | Self::Restart(RestartArgs { output, .. })
+            | Self::Promote(PromoteArgs { output, .. })
             | Self::Stop(StopArgs { output, .. })
             | Self::Start(StartArgs { output })
             | Self::Doctor(DoctorArgs { output, .. }) => *output == ResultFormat::Json,
@@ -341,6 +349,21 @@ Examples:
 pub struct RestartArgs {
     /// Only this member: its number or its name
     #[arg(long, value_name = "MEMBER")]
+    pub member: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ResultFormat,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  pgset promote                  the replica, where there is one
+  pgset promote pgset-1
+  pgset promote 0 --yes          the member with this number, without a question")]
+pub struct PromoteArgs {
+    /// The member that becomes the primary: its number or its name [default: the replica with the most data]
+    #[arg(value_name = "MEMBER")]
     pub member: Option<String>,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]

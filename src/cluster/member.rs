@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::{DeleteParams, LogParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 
 use super::{ApiFailure, Cluster};
+use crate::set::promote::POD_NAME;
 use crate::set::rollout::Relabel;
 
 /// How many lines of a dead container's log are read: enough for its last words.
@@ -36,6 +37,18 @@ impl Members<'_> {
         let patched = self.pods().patch_metadata(&relabel.pod, &manager(), &Patch::Merge(&patch)).await;
         let what = || format!("failed to label Pod {} in namespace {}", relabel.pod, self.namespace);
         patched.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
+    }
+
+    /// Leads a Service that selects a member by its name to this one.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn lead(&self, service: &str, member: &str) -> Result<(), ApiFailure> {
+        let services: Api<Service> = Api::namespaced(self.cluster.client.clone(), self.namespace);
+        let patch = json!({"spec": {"selector": {POD_NAME: member}}});
+        let led = services.patch(service, &manager(), &Patch::Merge(&patch)).await;
+        let what = || format!("failed to lead Service {service} in namespace {} to {member}", self.namespace);
+        led.map(|_| ()).map_err(|error| ApiFailure::new(what(), &error))
     }
 
     /// Makes the StatefulSet controller look at the set at once: it does whenever the object changes, and this changes nothing

@@ -243,6 +243,8 @@ fn needs_of_a_set() -> Vec<Need> {
         Need::new("create", "", "pods").subresource("exec"),
         Need::new("patch", "apps", "statefulsets").subresource("scale"),
         Need::new("patch", "apps", "statefulsets"),
+        Need::new("list", "", "services"),
+        Need::new("patch", "", "services"),
         Need::new("list", "", "events"),
     ];
     for (group, resource) in

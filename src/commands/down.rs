@@ -25,6 +25,7 @@ use crate::report::text::and;
 use crate::set::Observation;
 use crate::set::oneshot::{container_of, template_of};
 use crate::set::plan::foreign_owner;
+use crate::set::promote::POD_NAME;
 
 /// How often a deletion in progress is looked at again, where no watch tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -88,6 +89,8 @@ struct Found {
     /// What goes, but for claims and volumes.
     objects: Vec<Object>,
     stays: Vec<String>,
+    /// The notes about the set stay, and should say who its primary is.
+    keeps_notes: bool,
 }
 
 struct Removal<'a> {
@@ -119,11 +122,12 @@ impl Removal<'_> {
             return Ok(None);
         }
         let stays = self.stays(&storage, &keep);
-        Ok(Some(Found { seen, known, storage, objects, stays }))
+        let keeps_notes = !self.delete_data && keep.iter().any(|object| object.kind == ObjectKind::ConfigMap);
+        Ok(Some(Found { seen, known, storage, objects, stays, keeps_notes }))
     }
 
     async fn carry_out(&self, found: Found, output: ResultFormat) -> Outcome {
-        let Found { seen, known, storage, mut objects, stays } = found;
+        let Found { seen, known, storage, mut objects, stays, keeps_notes } = found;
         self.app.when_interrupted(
             "interrupted: what is deleted stays deleted, the rest is as it was",
             format!("go on: {}", self.app.command(self.verb(), self.names)),
@@ -131,6 +135,9 @@ impl Removal<'_> {
         // Read before anything goes: afterwards only the claims would tell.
         let way_back =
             if self.delete_data { String::new() } else { way_back(self.app, self.cluster, self.names, &seen).await? };
+        if keeps_notes {
+            self.remember_primary(&known).await?;
+        }
         let mut deleted = Vec::new();
         self.stateful_set_and_pods(&mut objects, &mut deleted).await?;
         self.all(&objects, &mut deleted).await?;
@@ -143,6 +150,20 @@ impl Removal<'_> {
     /// What was asked for, for whoever has to ask again.
     fn verb(&self) -> &'static str {
         if self.delete_data { "down --delete-data" } else { "down" }
+    }
+
+    /// Notes who the primary is: the Service that says it goes, and the next `up` has to lead it there again.
+    async fn remember_primary(&self, known: &State) -> Outcome {
+        let service = self.object(ObjectKind::Service, self.names.master_service());
+        let live = Applier::new(self.cluster).live(&service).await?;
+        let primary = live.as_ref().and_then(|live| live["spec"]["selector"][POD_NAME].as_str());
+        match primary.map(str::to_owned) {
+            Some(primary) if known.primary.as_ref() != Some(&primary) => {
+                let noted = State { primary: Some(primary), ..known.clone() };
+                Ok(state::write(self.cluster, self.names, &noted).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn nothing(&self, storage: &Storage) -> Outcome {
@@ -285,7 +306,7 @@ impl Removal<'_> {
 
     /// Says what goes and what stays, and asks.
     async fn confirm(&self, found: &Found) -> Outcome {
-        let Found { seen, known: _, storage, objects, stays } = found;
+        let Found { seen, storage, objects, stays, .. } = found;
         let pods = seen.pods.len();
         let ui = &self.app.ui;
         let (set, namespace) = (self.names.set(), self.names.namespace());

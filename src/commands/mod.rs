@@ -16,6 +16,7 @@ mod home;
 mod learn;
 mod man;
 mod passwords;
+mod promote;
 pub mod render;
 mod restart;
 mod result;
@@ -77,6 +78,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Diff(args) => Box::pin(diff::run(app, args)).await,
         Command::Down(args) => Box::pin(down::run(app, args)).await,
         Command::Restart(args) => restart::run(app, args).await,
+        Command::Promote(args) => Box::pin(promote::run(app, args)).await,
         Command::Stop(args) => stop::stop(app, args).await,
         Command::Start(args) => stop::start(app, args).await,
         Command::Render(args) => render::run(app, &args),

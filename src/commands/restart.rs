@@ -8,13 +8,14 @@ use super::app::{App, patience};
 use super::ask::{ask_members, checkpoint};
 use super::follow::Follower;
 use super::foreign;
+use super::promote::named;
 use super::result::{Finish, finish};
 use super::status::no_such_set;
 use crate::cli::RestartArgs;
 use crate::cluster::{Cluster, Members, look};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
-use crate::report::text::{and, lapse};
+use crate::report::text::lapse;
 use crate::set::Observation;
 use crate::set::health::health;
 use crate::set::observation::Asking;
@@ -72,15 +73,7 @@ pub async fn run(app: &App, args: RestartArgs) -> Outcome {
 
 /// The one member that was asked for. A broken one may always be restarted; a primary only of a healthy set, or knowingly.
 async fn one(app: &App, names: &Names, seen: &Observation, text: &str) -> Outcome<String> {
-    let member = if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        format!("{}-{text}", names.set())
-    } else {
-        text.to_owned()
-    };
-    if !seen.members().contains(&member) {
-        return Err(Failure::usage(format!("{} in namespace {} has no member {text}", names.set(), names.namespace()))
-            .hint(format!("it has {}", and(&seen.members()))));
-    }
+    let member = named(seen, text)?;
     let unmet = health(seen).unmet;
     if !seen.primaries().contains(&member.as_str()) || unmet.is_empty() || app.common.yes {
         return Ok(member);

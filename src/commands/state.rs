@@ -10,8 +10,7 @@ use crate::set::observation::CONTAINER;
 /// # Errors
 /// The API server refuses or does not answer.
 pub async fn read(cluster: &Cluster, names: &Names) -> Result<State, ApiFailure> {
-    let live = Applier::new(cluster).live(&State::default().config_map(names)).await?;
-    Ok(live.as_ref().map(State::read).unwrap_or_default())
+    Ok(read_version(cluster, names).await?.0)
 }
 
 /// Writes the notes.
@@ -20,6 +19,37 @@ pub async fn read(cluster: &Cluster, names: &Names) -> Result<State, ApiFailure>
 /// The API server refuses or does not answer.
 pub async fn write(cluster: &Cluster, names: &Names, state: &State) -> Result<(), ApiFailure> {
     Applier::new(cluster).apply(&state.config_map(names)).await.map(|_| ())
+}
+
+/// Reads the notes and the version they are of, for [`write_over`].
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn read_version(cluster: &Cluster, names: &Names) -> Result<(State, Option<String>), ApiFailure> {
+    let live = Applier::new(cluster).live(&State::default().config_map(names)).await?;
+    let version = live.as_ref().and_then(|live| live["metadata"]["resourceVersion"].as_str()).map(str::to_owned);
+    Ok((live.as_ref().map(State::read).unwrap_or_default(), version))
+}
+
+/// Writes the notes, unless somebody else has written since this version was read: then it is `false`.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn write_over(
+    cluster: &Cluster,
+    names: &Names,
+    state: &State,
+    version: Option<&str>,
+) -> Result<bool, ApiFailure> {
+    let applier = Applier::new(cluster);
+    let mut object = state.config_map(names);
+    let Some(version) = version else { return applier.create(&object).await };
+    object.body["metadata"]["resourceVersion"] = version.into();
+    match applier.apply(&object).await {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.is_conflict() => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Notes how many members the set has, for the time in which no StatefulSet says so.
@@ -59,6 +89,7 @@ pub async fn record(cluster: &Cluster, names: &Names, seen: &Observation) -> Res
         return Ok(());
     }
     let known = read(cluster, names).await?;
+    // A switchover that is noted is over, or has not begun, where the set is healthy.
     let now = State { retired: known.retired.clone(), ..fresh };
     if now == known { Ok(()) } else { write(cluster, names, &now).await }
 }
@@ -67,9 +98,11 @@ pub async fn record(cluster: &Cluster, names: &Names, seen: &Observation) -> Res
 fn learned(seen: &Observation) -> State {
     let template = seen.stateful_set.as_ref().and_then(|set| set.spec.template.spec.as_ref());
     let container = template.and_then(|spec| spec.containers.iter().find(|container| container.name == CONTAINER));
-    let primary = seen.primaries().first().and_then(|primary| seen.server(primary));
+    let primary = seen.primaries().first().copied();
+    let server = primary.and_then(|primary| seen.server(primary));
     State {
-        system_identifier: primary.map(|server| server.system_identifier.clone()),
+        system_identifier: server.map(|server| server.system_identifier.clone()),
+        primary: primary.map(str::to_owned),
         image: container.and_then(|container| container.image.clone()),
         uid: template.and_then(|spec| spec.security_context.as_ref()?.run_as_user),
         ..State::default()

@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use checkout::{Base, Checkout, CheckoutError};
 pub use error::ManifestError;
 pub use names::Names;
-pub use objects::{Passwords, State, passwords_secret, volume_like};
+pub use objects::{Passwords, Promotion, State, passwords_secret, volume_like};
 pub use render::{Context, render};
 pub use templates::Templates;
 

@@ -44,6 +44,21 @@ pub struct State {
     pub uid: Option<i64>,
     /// How many members the set has while its StatefulSet is not there to say so: stopped, or being made anew.
     pub replicas: Option<u8>,
+    /// The primary, when the set was healthy last: `down` takes away the Service that says it.
+    pub primary: Option<String>,
+    /// A switchover that has begun and has not been seen to its end.
+    pub promotion: Option<Promotion>,
+}
+
+/// A switchover under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promotion {
+    /// The primary that steps down.
+    pub from: String,
+    /// The member that takes its place.
+    pub to: String,
+    /// It may have been told so. Noted before it is: from then on no other member may be made the primary.
+    pub told: bool,
 }
 
 impl State {
@@ -58,6 +73,8 @@ impl State {
             image: text("image").map(str::to_owned),
             uid: text("uid").and_then(|uid| uid.parse().ok()),
             replicas: text("replicas").and_then(|replicas| replicas.parse().ok()),
+            primary: text("primary").map(str::to_owned),
+            promotion: text("promotion").and_then(Promotion::read),
         }
     }
 
@@ -68,11 +85,14 @@ impl State {
         let mut data = json!({});
         let uid = self.uid.map(|uid| uid.to_string());
         let replicas = self.replicas.map(|replicas| replicas.to_string());
+        let promotion = self.promotion.as_ref().map(Promotion::words);
         let values = [
             ("system-identifier", &self.system_identifier),
             ("image", &self.image),
             ("uid", &uid),
             ("replicas", &replicas),
+            ("primary", &self.primary),
+            ("promotion", &promotion),
         ];
         for (key, value) in values {
             if let Some(value) = value {
@@ -85,6 +105,23 @@ impl State {
         }
         data["retired"] = lines.into();
         object(names, ObjectKind::ConfigMap, names.state(), json!({ "data": data }))
+    }
+}
+
+/// What stands behind the members of a [`Promotion`] that has been told.
+const TOLD: &str = "told";
+
+impl Promotion {
+    /// `FROM TO`, or `FROM TO told`.
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let (from, to) = (words.next()?.to_owned(), words.next()?.to_owned());
+        Some(Self { from, to, told: words.next() == Some(TOLD) })
+    }
+
+    fn words(&self) -> String {
+        let told = if self.told { format!(" {TOLD}") } else { String::new() };
+        format!("{} {}{told}", self.from, self.to)
     }
 }
 

@@ -31,6 +31,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("scripts/ready.sh", include_str!("../../templates/scripts/ready.sh")),
     ("scripts/live.sh", include_str!("../../templates/scripts/live.sh")),
     ("scripts/stop.sh", include_str!("../../templates/scripts/stop.sh")),
+    ("scripts/step-down.sh", include_str!("../../templates/scripts/step-down.sh")),
     ("scripts/pg_hba.conf", include_str!("../../templates/scripts/pg_hba.conf")),
     ("crunchy/lib.sh", include_str!("../../templates/crunchy/lib.sh")),
     ("crunchy/start.sh", include_str!("../../templates/crunchy/start.sh")),

@@ -453,11 +453,19 @@ fn the_secret_and_the_state_are_objects_kubernetes_takes() {
     assert_eq!(secret.body["stringData"]["superuser"], "a'\"b:\\");
     let names = Names::new(&settings.name, &settings.namespace);
     let retired = BTreeMap::from([("db-2".to_owned(), "t2".to_owned()), ("db-3".to_owned(), "t3".to_owned())]);
-    let known = State { system_identifier: Some("7412345678901234567".to_owned()), retired, ..State::default() };
+    let promotion = Promotion { from: "db-0".to_owned(), to: "db-1".to_owned(), told: true };
+    let known = State {
+        system_identifier: Some("7412345678901234567".to_owned()),
+        retired,
+        primary: Some("db-0".to_owned()),
+        promotion: Some(promotion),
+        ..State::default()
+    };
     let state = known.config_map(&names);
     assert_eq!(State::read(&state.body), known);
     assert_eq!(state.body["data"]["system-identifier"], "7412345678901234567");
     assert_eq!(state.body["data"]["retired"], "db-2 t2\ndb-3 t3\n");
+    assert_eq!(state.body["data"]["promotion"], "db-0 db-1 told");
     assert!(State::default().config_map(&names).body["data"].get("system-identifier").is_none());
     for object in [secret, state] {
         let expected = check::Expected { kind: object.kind, namespace: Some("shop"), name: &object.name };

@@ -58,8 +58,9 @@ pub fn sql(release: Release) -> String {
 }
 
 const SYSTEM: &str = "(select system_identifier::text from pg_control_system())";
-const TIMELINE: &str =
-    "coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))";
+/// Of a standby that receives nothing, the control file tells: its checkpoint may be older than the last change of timeline.
+const TIMELINE: &str = "coalesce((select received_tli from pg_stat_wal_receiver),
+     (select greatest(timeline_id, min_recovery_end_timeline) from pg_control_checkpoint(), pg_control_recovery()))";
 const RECEIVER: &str = "(select to_json(r) from pg_stat_wal_receiver r)";
 
 /// The same three on 9.5, which has none of these views. Its control file begins with the system identifier and has the

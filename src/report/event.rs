@@ -25,7 +25,7 @@ pub enum Told<'a> {
     Finding {
         waited_ms: u64,
         #[serde(flatten)]
-        finding: Finding,
+        finding: Box<Finding>,
     },
     /// Nothing new for a while: what each unfinished member does, and what is missing for health.
     Waiting {
@@ -113,7 +113,7 @@ impl<'a> Told<'a> {
     /// A finding, `waited` after the command's beginning.
     #[must_use]
     pub fn finding(finding: Finding, waited: SignedDuration) -> Self {
-        Self::Finding { waited_ms: milliseconds(waited), finding }
+        Self::Finding { waited_ms: milliseconds(waited), finding: Box::new(finding) }
     }
 
     /// Something about a wait as a whole.
@@ -233,6 +233,7 @@ mod tests {
             fatal_from: None,
             normal_until: None,
             lasting: None,
+            wrong_since: None,
         };
         let pod = |name: &str| json!({"kind": "Pod", "name": name});
         reads(

@@ -19,6 +19,7 @@ pub mod oneshot;
 pub mod order;
 pub mod phase;
 pub mod plan;
+pub mod promote;
 pub mod psql;
 pub mod redact;
 pub mod rollout;

@@ -220,6 +220,15 @@ control() {
   printf '%s\n' "$control" | sed -n "s/^$1: *//p"
 }
 
+# The word pgset left for this member when a scale-down removed it and its folder stayed; the last one counts.
+retired_token() {
+  last=
+  while read -r member token _; do
+    [ "$member" != "$POD_NAME" ] || last=$token
+  done <"$PGSET_STATE/retired"
+  echo "$last"
+} 2>/dev/null
+
 # The highest timeline the folder has been on. Just after a promotion only the second of them knows.
 folder_timeline() {
   timeline=$(control "Latest checkpoint's TimeLineID")

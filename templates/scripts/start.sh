@@ -322,15 +322,6 @@ write_marker() {
     "$major" "$(control 'Database system identifier')" "$(retired_token)" >"$1/$marker"
 }
 
-# The word pgset left for this member when a scale-down removed it and its folder stayed; the last one counts.
-retired_token() {
-  last=
-  while read -r member token _; do
-    [ "$member" != "$POD_NAME" ] || last=$token
-  done <"$PGSET_STATE/retired"
-  echo "$last"
-} 2>/dev/null
-
 # ---- a folder that is there -----------------------------------------------------------------------------------------
 
 # Refuses what is not this set's, not this image's or not whole, before anything is written.

@@ -100,6 +100,37 @@ fn a_restart_deletes_one_pod_and_all_of_them_only_by_postgresqls_word() {
 }
 
 #[test]
+fn a_promotion_is_refused_before_anything_is_changed() {
+    let fake = Fake::new();
+    let refuse = |arguments: &[&str], code: i32, words: &[&str]| {
+        let told = fake.pgset(&[&["promote", "--yes"], arguments].concat()).expect(code, words);
+        assert_eq!(told.changes(), [""; 0], "{arguments:?}");
+    };
+    refuse(&["2"], 2, &["has no member 2", "it has pgset-0 and pgset-1"]);
+    refuse(&["orders-0"], 2, &["has no member orders-0"]);
+    refuse(&["1"], 6, &["needs PostgreSQL's word", "pods/portforward"]);
+    fake.deny(&["patch services", "create pods"]);
+    let rights = ["create pods/exec in namespace rec-healthy", "create pods/portforward", "patch services"];
+    refuse(&["1"], 1, &rights);
+    fake.deny(&[]);
+    fake.change("services/pgset-master", |service| service["spec"]["selector"] = serde_json::json!({"name": "x"}));
+    refuse(&["1"], 6, &["Service pgset-master does not select a member by its name"]);
+    fake.change("statefulsets/pgset", |set| set["spec"]["replicas"] = 1.into());
+    refuse(&[], 6, &["no replica to promote", "pgset scale 2"]);
+    fake.change("statefulsets/pgset", |set| set["spec"]["replicas"] = 0.into());
+    refuse(&[], 6, &["is stopped", "pgset start"]);
+    fake.change("statefulsets/pgset", |set| {
+        let env = &mut set["spec"]["template"]["spec"]["containers"][0]["env"];
+        env.as_array_mut().unwrap().push(serde_json::json!({"name": "PG_MODE", "value": "set"}));
+    });
+    refuse(&["1"], 6, &["runs a Crunchy image", "two primaries", "pgset restart"]);
+    fake.change("statefulsets/pgset", |set| set["metadata"]["labels"] = serde_json::json!({"app": "pgset"}));
+    refuse(&["1"], 6, &["StatefulSet pgset in namespace rec-healthy is not this set's"]);
+    fake.forget("statefulsets");
+    refuse(&[], 1, &["there is no set pgset"]);
+}
+
+#[test]
 fn stopping_notes_how_many_there_were_and_starting_brings_them_back() {
     let fake = Fake::new();
     let running = fake.pgset(&["start"]).expect(0, &["is not stopped"]);

@@ -114,11 +114,17 @@ impl Fake {
         let mut cluster = Cluster::default();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded/healthy.json");
         let seen: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let mut config = Value::Null;
         for body in rendered() {
+            if body["kind"] == "StatefulSet" {
+                config = body["spec"]["template"]["metadata"]["annotations"].clone();
+            }
             cluster.put(body);
         }
         let mut set = seen["statefulSet"].clone();
         set["kind"] = "StatefulSet".into();
+        // The scripts and settings are today's, not those of the recording.
+        set["spec"]["template"]["metadata"]["annotations"] = config;
         cluster.put(set);
         for (list, kind) in [
             ("pods", "Pod"),

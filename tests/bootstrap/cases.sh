@@ -3,7 +3,7 @@
 # have lived before). Pods are named by their ordinal. `kept` is the table of what was committed and must never be lost.
 
 CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness terminated_early empty_member_0_clones
-  identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover
+  identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover steps_down
   retired_member wal_gone wal_gone_seen_late wal_gone_after_streaming local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
   older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
   full_volume volume_without_inodes refused_by_the_primary missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
@@ -399,6 +399,53 @@ switch_over() {
   pod_up "$1"
   wait_ready "$1"
   expect_primary "$2"
+}
+
+# What `pgset promote` runs in the primary: it comes back as a standby on the same folder, without being cloned, also one that a
+# scale-down had noted, and it is promoted itself where nobody else is.
+steps_down() {
+  living_set shared
+  start_both
+  pod_script 1 step-down.sh || fail "step-down.sh failed on a standby"
+  expect_streaming 1 0
+  printf 'pgset-0 noted\n' >"$S/state/retired"
+  pod_sql 0 "INSERT INTO kept VALUES (2)"
+  # PostgreSQL is process 1 and may take the script with it before that has ended.
+  OUT=$(pod_script 0 step-down.sh)
+  pod_wait_exit 0
+  expect "exit code of the primary that stepped down: $OUT" "$EXIT" 0
+  pod_up 0
+  wait_until 20 "member 0 answers as a standby" is_standby 0
+  expect "member 1 has all" "$(pod_sql 1 "SELECT pg_last_wal_replay_lsn() >= '$(pod_sql 0 'SELECT pg_last_wal_replay_lsn()')'")" t
+  ! pod_ready 0 || fail "a standby without a primary is ready"
+  promote 1
+  wait_ready 0
+  expect_streaming 0 1
+  expect "what was kept" "$(pod_sql 0 'SELECT array_agg(n ORDER BY n) FROM kept')" "{1,2}"
+  # Cut short before the shutdown, it is taken back; nobody else's is.
+  pod_exec 1 touch /pgdata/pgset-1/standby.signal
+  take_back 1
+  take_back 0
+  [ ! -e "$(folder 1)/standby.signal" ] || fail "standby.signal is still there"
+  [ -e "$(folder 0)/standby.signal" ] || fail "a standby was made a primary"
+  # And back where it came from: the one that stepped down is the newest.
+  OUT=$(pod_script 1 step-down.sh)
+  pod_wait_exit 1
+  pod_up 1
+  wait_until 20 "member 1 answers as a standby" is_standby 1
+  promote 1
+  wait_ready 1
+  wait_until 20 "member 0 follows again" streams_from 0 1
+  expect asides "$(asides 0)$(asides 1)" 00
+}
+take_back() {
+  OUT=$(pod_exec "$1" env POD_NAME="$SET-$1" /bin/sh /pgset/config/step-down.sh back 2>&1) || fail "step-down.sh back failed on member $1: $OUT"
+}
+is_standby() {
+  [ "$(pod_sql "$1" "SELECT pg_is_in_recovery()" 2>/dev/null)" = t ]
+}
+streams_from() {
+  [ "$(pod_sql "$2" "SELECT state FROM pg_stat_replication WHERE application_name = '$SET-$1'")" = streaming ]
 }
 
 # ---- a standby that cannot go on ------------------------------------------------------------------------------------

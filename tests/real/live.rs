@@ -425,14 +425,9 @@ fn one_port_leads_to_the_primary_through_restarts_replacement_and_promotion() {
     wait_for("the primary to be gone", || (ready() != "true").then_some(()));
     assert_eq!(runtime.block_on(forward.ask(name)).unwrap(), "pgset-0false");
 
-    // A promotion by hand, as the old primary steps down.
+    // A switchover.
     space.pgset(&["wait"]).expect(0);
-    space.psql("pgset-0", "checkpoint");
-    space.kubectl(&["exec", "pgset-0", "-c", "pgset", "--", "touch", "/pgdata/pgset-0/standby.signal"]);
-    space.psql("pgset-1", "select pg_promote()");
-    space.kubectl(&["delete", "pod", "pgset-0", "--wait=false"]);
-    let primary = r#"{"spec":{"selector":{"statefulset.kubernetes.io/pod-name":"pgset-1"}}}"#;
-    space.kubectl(&["patch", "service", "pgset-master", "-p", primary]);
+    space.pgset(&["promote", "pgset-1", "--yes"]).expect(0);
     wait_for("the new primary", || {
         runtime.block_on(forward.ask(name)).is_ok_and(|name| name == "pgset-1false").then_some(())
     });

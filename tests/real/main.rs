@@ -24,6 +24,7 @@ mod findings_storage;
 mod harness;
 mod lifecycle;
 mod live;
+mod promote;
 mod storage_network;
 mod storage_volumes;
 mod turns;

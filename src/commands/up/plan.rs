@@ -12,6 +12,7 @@ use crate::manifests::{Context, Manifests, Names, Object, ObjectKind, Templates,
 use crate::set::plan::{
     Change, SmallClaim, change, foreign_owner, keep_replicas, recreated, rolling_order, small_claims,
 };
+use crate::set::promote::POD_NAME;
 use crate::set::volumes::{Retake, Unfit, neighbour, usable};
 use crate::settings::{Layout, Quantity, Settings};
 
@@ -260,12 +261,24 @@ impl Planner<'_> {
             }
             None => {}
         }
-        if let Some(primary) =
-            service.and_then(|service| service["spec"]["selector"]["statefulset.kubernetes.io/pod-name"].as_str())
-        {
+        if let Some(primary) = service.and_then(|service| service["spec"]["selector"][POD_NAME].as_str()) {
             context.primary = primary.to_owned();
+        } else if service.is_none()
+            && let Some(primary) = state::read(self.cluster, self.names).await?.primary
+        {
+            // Taken down, and brought up again: its data says who is the primary, not the number.
+            context.primary = primary;
         }
-        Ok(context)
+        let ordinal = context.primary.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse::<u8>().ok());
+        match ordinal {
+            Some(ordinal) if set.is_none() && ordinal >= context.replicas => {
+                let (primary, least) = (&context.primary, ordinal + 1);
+                let words =
+                    format!("{primary} is the primary of {}, so it has to be one of its members", self.names.set());
+                Err(Refusal::Failed(Failure::refused(words).hint(format!("--replicas {least} is the least that does"))))
+            }
+            _ => Ok(context),
+        }
     }
 
     /// How many members a set has whose StatefulSet does not say so: what was noted, else as many as still run.

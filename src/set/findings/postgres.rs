@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::super::health::{self, Unmet};
+use super::super::identity::is_crunchy;
 use super::super::observation::{Answer, Asking, Observation};
 use super::replication::aside;
 use super::{Asked, Depth, Entry, Finding, Severity};
@@ -89,8 +90,15 @@ fn no_primary(asked: &Asked<'_>) -> Option<Finding> {
     let positions =
         replicas.iter().map(|(member, server)| format!("{member}: timeline {}, {}", server.timeline, server.lsn));
     let finding = Finding::new("PGS-NO-PRIMARY", Severity::Blocking, "StatefulSet", &seen.name, summary)
-        .evidence_lines(&positions.collect::<Vec<_>>())
-        .fix(format!("make the one with the most data the primary, {newest}: {psql} -c 'select pg_promote()'"));
+        .evidence_lines(&positions.collect::<Vec<_>>());
+    // With a Crunchy image nothing else but a person's own hand does it.
+    let finding = if seen.stateful_set.as_ref().is_some_and(is_crunchy) {
+        finding
+    } else {
+        finding.fix("go on with a switchover that was cut short, or have the member with the most data: pgset promote")
+    };
+    let finding =
+        finding.fix(format!("make the one with the most data the primary, {newest}: {psql} -c 'select pg_promote()'"));
     Some(finding.blocking_from(seen.late_since.values().max().copied().max(asked.since), NO_PRIMARY_GRACE))
 }
 
@@ -150,7 +158,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         title: "no member is the primary",
         meaning: "Every member answers, and each is a replica.",
         known_by: "pg_is_in_recovery() of all members.",
-        fix: "Promote the one with the most data, which the finding names.",
+        fix: "pgset promote goes on with a switchover that was cut short, or promotes the member with the most data.",
         doubt: "A switchover has no primary for a few seconds.",
     },
     Entry {
@@ -248,7 +256,8 @@ mod tests {
         seen.answers.insert("pgset-1".to_owned(), Answer::Answered(Box::new(at(9))));
         let found = &findings(&Asked { seen: &seen, since: Some(noon()) })[0];
         assert_eq!(found.code, "PGS-NO-PRIMARY");
-        assert!(found.fix[0].contains("the most data the primary, pgset-1:"), "{:?}", found.fix);
+        assert!(found.fix[0].contains("pgset promote"), "{:?}", found.fix);
+        assert!(found.fix[1].contains("the most data the primary, pgset-1:"), "{:?}", found.fix);
         assert!(!found.ends_wait(noon() + NO_PRIMARY_GRACE - SignedDuration::from_millis(1)));
         assert!(found.ends_wait(noon() + NO_PRIMARY_GRACE));
     }

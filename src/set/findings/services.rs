@@ -7,14 +7,13 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::super::Observation;
 use super::super::health::{self, Unmet};
+use super::super::identity::is_crunchy;
+use super::super::promote::POD_NAME;
 use super::super::rollout::relabel;
 use super::{Asked, Depth, Entry, Finding, Severity};
 
 /// A wait puts the members' labels right itself, and the endpoint controllers follow within seconds.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
-
-/// The label that the StatefulSet controller gives every pod, by which the primary's Service finds it.
-const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 pub(super) fn findings(asked: &Asked<'_>) -> Vec<Finding> {
     // Asked for only once everything else is right and endpoints have been wrong for a while.
@@ -46,9 +45,16 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
         let summary =
             format!("the Service selects {}, so it leads to {leads} instead of {}", words(&selector), want.join(", "));
         let patch = serde_json::json!([{"op": "replace", "path": "/spec/selector", "value": right}]);
+        let drift = about("PGS-SELECTOR-DRIFT", summary);
+        // It names another member: so it is after a switchover that was cut short.
+        let drift = match (selector.get(POD_NAME), want.first()) {
+            (Some(_), Some(primary)) if selector.len() == 1 && !seen.stateful_set.as_ref().is_some_and(is_crunchy) => {
+                drift.fix(format!("lead it to the primary, as a switchover would have: pgset promote {primary}"))
+            }
+            _ => drift,
+        };
         return Some(
-            about("PGS-SELECTOR-DRIFT", summary)
-                .fix(format!("put it back: kubectl -n {namespace} patch service {name} --type=json -p '{patch}'")),
+            drift.fix(format!("put it back: kubectl -n {namespace} patch service {name} --type=json -p '{patch}'")),
         );
     }
     // The selector is right, so it is the labels of the pods, or whoever should follow them.
@@ -128,7 +134,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         title: "a Service selects the wrong pods",
         meaning: "Somebody changed a Service's selector, so clients are led to nobody or to the wrong member.",
         known_by: "The Service's selector beside the roles that PostgreSQL told.",
-        fix: "Put it back with the patch that the finding gives.",
+        fix: "Put it back with the patch that the finding gives; after a switchover that was cut short, pgset promote does.",
         doubt: "An overridden Service template may select otherwise on purpose.",
     },
     Entry {
@@ -207,6 +213,7 @@ mod tests {
         let right = json!({POD_NAME: "pgset-0"});
         for (selector, endpoints, code, fix) in [
             (json!({"app": "other"}), &[][..], "PGS-SELECTOR-DRIFT", "patch service pgset-master --type=json"),
+            (json!({POD_NAME: "pgset-1"}), &["pgset-1"], "PGS-SELECTOR-DRIFT", "would have: pgset promote pgset-0"),
             (
                 json!({POD_NAME: "pgset-1"}),
                 &["pgset-1"],
@@ -219,7 +226,7 @@ mod tests {
             let seen = observed(selector, endpoints);
             let found = findings(&Asked { seen: &seen, since: Some(noon()) });
             assert_eq!(found[0].code, code);
-            assert!(found[0].fix[0].contains(fix), "{:?}", found[0].fix);
+            assert!(found[0].fix.iter().any(|line| line.contains(fix)), "{:?}", found[0].fix);
             assert!(!found[0].ends_wait(noon() + GRACE - SignedDuration::from_millis(1)));
             assert!(found[0].ends_wait(noon() + GRACE));
         }
