@@ -689,7 +689,7 @@ mod tests {
                 assert!(parse(&format!("{line} -o json")).expect(&line).command.wants_json(), "{line}");
             }
         }
-        assert_eq!(can, 15);
+        assert_eq!(can, 16);
     }
 
     /// An example that does not work is worse than none.

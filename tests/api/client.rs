@@ -159,8 +159,8 @@ fn every_hint_carries_what_was_given_to_reach_the_set() {
         (&empty, &["start"], 1),
         (&empty, &["list"], 0),
         (&empty, &["doctor"], 0),
-        (&closed, &["list"], 1),
-        (&closed, &["status"], 1),
+        (&closed, &["list"], 3),
+        (&closed, &["status"], 3),
         (&closed, &["up"], 1),
     ] {
         let file = fake.kubeconfig();

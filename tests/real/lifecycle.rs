@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use crate::harness::{HostDirectory, Namespace, Run, kubectl, wait_for};
 
 /// Writes a row through the primary and returns how many there are.
@@ -111,9 +113,17 @@ fn on_a_shared_host_directory_scaling_sets_old_folders_aside_and_clones_anew() {
 #[test]
 fn five_members_clone_in_parallel_and_the_primary_is_never_scaled_away() {
     let space = Namespace::new("five");
-    space.pgset(&["up", "--replicas", "1"]).expect(0);
+    space.pgset(&["up", "--replicas", "2"]).expect(0);
     space.pgset(&["scale", "5"]).expect(0);
     assert_eq!(space.psql("pgset-0", "select count(*) from pg_stat_replication where state = 'streaming'"), "4");
+    let pods: Vec<Value> = (2..5).map(|ordinal| space.get("pod", &format!("pgset-{ordinal}")).unwrap()).collect();
+    let created = pods.iter().map(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap());
+    let ready = pods.iter().map(|pod| {
+        let conditions = pod["status"]["conditions"].as_array().unwrap();
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
+        ready["lastTransitionTime"].as_str().unwrap()
+    });
+    assert!(created.max() < ready.min(), "they came one after the other: {pods:#?}");
     space.pgset(&["scale", "2"]).expect(0);
 
     // A primary above ordinal 0, made by hand: the old one steps down first.

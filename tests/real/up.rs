@@ -1,9 +1,13 @@
 //! `up`: fresh, repeated, interrupted, changed, and over what others have applied or scaled.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Namespace, Run, kubectl_with};
+use serde_json::Value;
+
+use crate::harness::{Namespace, Run, cluster, cluster_is_ours, kubectl, kubectl_with, wait_for};
 
 /// Every object of the set with its version: what no command may change when it changes nothing.
 fn versions(space: &Namespace) -> String {
@@ -37,6 +41,40 @@ fn without_any_option_a_primary_and_a_streaming_replica_come_up() {
     space.kubectl(&["scale", "statefulset", "pgset", "--replicas=3"]);
     let up = space.pgset(&["up"]).expect(0).says(&["keeps the 3 members it was scaled to", "pgset scale 2"]);
     assert!(up.stdout.contains("replicas pgset-1 and pgset-2 streaming"), "{}", up.stdout);
+}
+
+/// The requests of pgset, but for watches, that came after the first `from` bytes of the API server's audit log.
+fn requests_after(log: &Path, from: usize) -> Vec<String> {
+    // Another request behind those of pgset: once it stands in the log, they do as well.
+    let marker = format!("/version?marker={from}");
+    kubectl(&["get", "--raw", &marker]);
+    let lines = wait_for("the request that ends the log", || {
+        let text = String::from_utf8_lossy(&fs::read(log).unwrap()[from..]).into_owned();
+        text.contains(&marker).then_some(text)
+    });
+    let of_pgset = |line: &str| {
+        let entry: Value = serde_json::from_str(line).ok()?;
+        let ours = entry["userAgent"].as_str()?.starts_with("pgset/") && entry["verb"] != "watch";
+        (ours && entry["stage"] != "ResponseStarted").then(|| format!("{} {}", entry["verb"], entry["requestURI"]))
+    };
+    lines.lines().filter_map(of_pgset).collect()
+}
+
+#[test]
+fn a_fresh_set_takes_thirty_requests() {
+    if !cluster_is_ours() {
+        eprintln!("not tried: another cluster's audit log is not ours to read");
+        return;
+    }
+    let space = Namespace::alone("requests");
+    let log = PathBuf::from(cluster(&["audit-log"]).trim());
+    let (from, began) = (fs::metadata(&log).unwrap().len(), Instant::now());
+    space.pgset(&["up"]).expect(0);
+    // Nodes are looked at every 5 s where members are late, which on a busy machine they are.
+    let most = 30 + began.elapsed().as_secs() / 5;
+    let requests = requests_after(&log, usize::try_from(from).unwrap());
+    assert!(requests.len() >= 10, "the log lacks them: {requests:#?}");
+    assert!(requests.len() as u64 <= most, "{} of at most {most}: {requests:#?}", requests.len());
 }
 
 #[test]

@@ -33,19 +33,21 @@ bare_up() {
     say "the cluster is up: $KUBECONFIG_FILE"
     return
   fi
-  bare_build
+  # What would stop it in the end is said before ten minutes of building, not after.
+  bare_packages
   if [ -f "$STATE/going" ]; then
     say "an earlier \`down\` was interrupted; finishing it"
     bare_down
   fi
+  bare_check_disk
+  end_strays
+  bare_check_ports
+  bare_build
   say "starting the cluster"
   mkdir -p "$STATE/bin" "$LOGS" "$RUN"
-  bare_check_disk
   ln -sfn "$KUBERNETES/kubectl" "$STATE/bin/kubectl"
   echo bare >"$STATE/provider"
   rm -f "$STATE/ready"
-  end_strays
-  bare_check_ports
   bare_network
   bare_cgroups
   bare_certificates
@@ -56,12 +58,16 @@ bare_up() {
   say "the cluster is up: export KUBECONFIG=$KUBECONFIG_FILE"
 }
 
-bare_build() {
+bare_packages() {
   need_root "a cluster without Docker"
   need_packages etcd=etcd-server containerd=containerd runc=runc iptables=iptables ip=iproute2 ss=iproute2 \
     conntrack=conntrack openssl=openssl python3=python3 curl=curl mmdebstrap=mmdebstrap \
     /etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/lib/cni/ptp=containernetworking-plugins \
     /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+}
+
+bare_build() {
+  bare_packages
   build_programs
   local image
   for image in $(all_images); do build_image "$image"; done

@@ -26,6 +26,7 @@ bare_owns() {
 }
 
 bare_check_disk() {
+  mkdir -p "$STATE"
   need_space "$STATE" 1500 "the cluster"
   case $(stat -f -c %T "$STATE") in
     overlay* | nfs*) die "the file system of $STATE cannot hold containers' layers" \
