@@ -10,11 +10,13 @@ fn take_out(space: &Namespace, kind: &str, object: &str, key: &str) {
     space.kubectl(&["patch", kind, object, "--type=json", "-p", &patch]);
 }
 
-/// `status` leads with this and ends with 3.
+/// `status` leads with this and ends with 3; but for the instants in which a container that dies at once is there.
 fn shows(space: &Namespace, code: &str, object: &str, words: &[&str]) {
-    let run = space.pgset(&["status", "-o", "json"]).expect(3);
-    let found = &run.json()["findings"][0];
-    assert_eq!((found["code"].as_str(), found["object"]["name"].as_str()), (Some(code), Some(object)), "{found:#}");
+    let found = wait_for("the finding", || {
+        let run = space.pgset(&["status", "-o", "json"]).expect(3);
+        let found = run.json()["findings"][0].clone();
+        (found["code"] == code && found["object"]["name"] == object).then_some(found)
+    });
     for word in words {
         assert!(found.to_string().contains(word), "lacks {word:?}: {found:#}");
     }
