@@ -192,6 +192,31 @@ fn zsh_and_fish_complete_a_line() {
     }
 }
 
+/// The commands that the help lists.
+fn commands(here: &Path) -> Vec<String> {
+    let help = pgset(here, &["--help"], &[]).expect(0, &[]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let named = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).map(str::to_owned);
+    // A command's line; the next ones, deeper, go on with its description.
+    let commands = commands.filter_map(|line| Some(named(line)?.split_whitespace().next()?.to_owned()));
+    commands.filter(|name| name != "help").collect()
+}
+
+#[test]
+fn every_commands_help_shows_how_it_is_typed() {
+    let here = folder();
+    let commands = commands(here.path());
+    assert!(commands.len() >= 20, "{commands:?}");
+    for command in commands {
+        for flag in ["-h", "--help"] {
+            let help = pgset(here.path(), &[&command, flag], &[]).expect(0, &[]).stdout;
+            let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{command}: {help}"));
+            let first = examples.lines().next().unwrap_or_default();
+            assert!(first.starts_with("  ") && first.contains(&format!("pgset {command}")), "{command}: {first}");
+        }
+    }
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     let here = folder();
@@ -201,13 +226,8 @@ fn every_command_has_a_manual_page() {
         .map(|page| page.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort();
-    let help = pgset(here.path(), &["--help"], &[]).expect(0, &[]).stdout;
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let named = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).map(str::to_owned);
-    // A command's line; the next ones, deeper, go on with its description.
-    let commands = commands.filter_map(|line| Some(named(line)?.split_whitespace().next()?.to_owned()));
     let mut expected = vec!["pgset.1".to_owned()];
-    expected.extend(commands.filter(|name| name != "help").map(|name| format!("pgset-{name}.1")));
+    expected.extend(commands(here.path()).iter().map(|name| format!("pgset-{name}.1")));
     expected.sort();
     assert_eq!(pages, expected);
     assert!(pgset(here.path(), &["man", "restart"], &[]).expect(0, &[]).stdout.contains(".TH pgset-restart 1"));

@@ -439,3 +439,27 @@ enum Read {
     /// Nobody wants it, or it is another's.
     Unwanted,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_ago_or_a_moment() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let told = |text: &str| since(text, now).ok().map(|moment| moment.to_string());
+        for (text, moment) in [
+            ("90s", Some("2026-01-31T11:58:30Z")),
+            ("2h", Some("2026-01-31T10:00:00Z")),
+            ("1h30m", Some("2026-01-31T10:30:00Z")),
+            ("2026-01-30T00:00:00Z", Some("2026-01-30T00:00:00Z")),
+            ("2026-01-30T01:00:00+01:00", Some("2026-01-30T00:00:00Z")),
+            ("-90s", None),
+            ("90", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(told(text).as_deref(), moment, "{text}");
+        }
+    }
+}

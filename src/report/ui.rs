@@ -246,8 +246,20 @@ impl Ui {
             let read = io::stdin().read_line(&mut answer);
             let _ = tell.send(read.map(|_| answer));
         });
+        let open = OpenQuestion;
         let answer = told.await.unwrap_or_else(|_| Ok(String::new())).map_err(failed)?;
+        // The person's own Enter has ended the line.
+        std::mem::forget(open);
         if accepts(answer.trim()) { Ok(()) } else { Err(Failure::refused("not confirmed, so nothing was changed")) }
+    }
+}
+
+/// A question whose line is ended when nobody waits for its answer any more.
+struct OpenQuestion;
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        to_stderr("");
     }
 }
 
