@@ -6,11 +6,12 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{DsnArgs, DsnFormat};
-use crate::cluster::{SetSecret, live_set};
+use crate::cluster::{ApiFailure, Cluster, SetSecret, live_set};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::set::dsn::Dsn;
 use crate::set::identity::Identity;
+use crate::set::own::Origin;
 
 /// PostgreSQL's port on members and Services.
 const PORT: u16 = 5432;
@@ -31,8 +32,9 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
     };
     let (live, secret) = patiently(&cluster, async { join!(live, secret) }).await?;
     let Some(set) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
-    let identity = identity(&set, &names)?;
-    let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
+    let own = own_login(&cluster, &names, &set, secret, args.show_password).await?;
+    let identity = identity(&set, own.as_ref(), &names)?;
+    let password = if args.show_password { Some(password(own.as_ref(), "user", &names)?) } else { None };
     let namespace = names.namespace();
     let hosts = if args.any {
         let members = u8::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
@@ -52,21 +54,53 @@ pub async fn run(app: &App, args: DsnArgs) -> Outcome {
         DsnFormat::Django => dsn.django(),
     })?;
     if !args.show_password {
-        app.ui.hint(&format!(
-            "the password is the Secret's: kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
-            names.passwords()
-        ));
+        app.ui.hint(&match shown_by(&names, own.as_ref().and_then(|own| own.origin("user"))) {
+            Ok(command) => format!("the password is the Secret's: {command}"),
+            Err(place) => format!("the password is {place}"),
+        });
         app.ui.hint("or have it in here: --show-password");
     }
     Ok(())
 }
 
-/// The set's database and user.
+/// The set's passwords for a command that shows one only where `wanted`: without that, those of manifests that have their
+/// own tell whose they are and where, and that they may not be read is no failure.
+///
+/// # Errors
+/// A wanted Secret cannot be read.
+pub async fn own_login(
+    cluster: &Cluster,
+    names: &Names,
+    set: &StatefulSet,
+    kept: Result<Option<SetSecret>, ApiFailure>,
+    wanted: bool,
+) -> Outcome<Option<SetSecret>> {
+    let secret = SetSecret::of_set(cluster, names, Some(set), kept).await;
+    if wanted { Ok(secret?) } else { Ok(secret.ok().flatten()) }
+}
+
+/// The command that shows the user's password, or where it stands in words.
+///
+/// # Errors
+/// It is in no Secret.
+pub fn shown_by(names: &Names, origin: Option<&Origin>) -> Result<String, String> {
+    let namespace = names.namespace();
+    let command = |secret: &str, key: &str| {
+        format!("kubectl -n {namespace} get secret {secret} -o go-template='{{{{{key}|base64decode}}}}'")
+    };
+    match origin {
+        None => Ok(command(&names.passwords(), ".data.user")),
+        Some(Origin::Secret { secret, key }) => Ok(command(secret, &format!("index .data \"{key}\""))),
+        Some(Origin::Variable { name, .. }) => Err(format!("the variable {name} of StatefulSet {}", names.set())),
+    }
+}
+
+/// The set's database and user; `secret` are the set's passwords where they were read.
 ///
 /// # Errors
 /// The StatefulSet does not name them.
-pub fn identity(set: &StatefulSet, names: &Names) -> Outcome<Identity> {
-    Identity::of(set).ok_or_else(|| {
+pub fn identity(set: &StatefulSet, secret: Option<&SetSecret>, names: &Names) -> Outcome<Identity> {
+    Identity::with(set, |key| secret?.user(key)).ok_or_else(|| {
         let (set, namespace) = (names.set(), names.namespace());
         Failure::error(format!(
             "StatefulSet {set} in namespace {namespace} names no database and user: pgset did not make it"
@@ -81,7 +115,12 @@ pub fn identity(set: &StatefulSet, names: &Names) -> Outcome<Identity> {
 /// There is no Secret, or it lacks this one.
 pub fn password(secret: Option<&SetSecret>, key: &str, names: &Names) -> Outcome<String> {
     secret.and_then(|secret| secret.get(key)).map(str::to_owned).ok_or_else(|| {
-        let (secret, namespace) = (names.passwords(), names.namespace());
+        let namespace = names.namespace();
+        let of_set = (names.passwords(), key.to_owned());
+        let (secret, key) = match secret.and_then(|secret| secret.origin(key)) {
+            Some(Origin::Secret { secret, key }) => (secret.clone(), key.clone()),
+            Some(Origin::Variable { .. }) | None => of_set,
+        };
         Failure::error(format!("Secret {secret} in namespace {namespace} has no password {key}"))
             .hint(format!("see what it has: kubectl -n {namespace} describe secret {secret}"))
     })

@@ -8,7 +8,7 @@ use futures::join;
 use tokio::net::TcpListener;
 
 use super::app::{App, patiently};
-use super::dsn::{identity, password};
+use super::dsn::{identity, own_login, password};
 use super::forward::{Ahead, Choice, Forwarder};
 use super::status::no_such_set;
 use crate::cli::PortForwardArgs;
@@ -35,8 +35,9 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
     let (live, secret, listed) = patiently(&cluster, looks).await?;
     let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
-    let Identity { database, user, .. } = identity(&live, &names)?;
-    let password = if args.show_password { Some(password(secret?.as_ref(), "user", &names)?) } else { None };
+    let own = own_login(&cluster, &names, &live, secret, args.show_password).await?;
+    let Identity { database, user, .. } = identity(&live, own.as_ref(), &names)?;
+    let password = if args.show_password { Some(password(own.as_ref(), "user", &names)?) } else { None };
     let listeners = listen(args.local).await.map_err(|error| in_use(args.local, &error))?;
     let port = listeners[0].local_addr().map_or(args.local, |address| address.port());
 

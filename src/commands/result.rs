@@ -130,7 +130,9 @@ fn headline(app: &App, view: &StatusView) -> String {
 }
 
 /// Where to connect and what to type next.
-pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
+///
+/// `as_is`: the passwords are wherever the manifests have them.
+pub fn how_to_connect(app: &App, names: &Names, settings: &Settings, as_is: bool) {
     let namespace = names.namespace();
     app.ui.say(&format!(
         "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432",
@@ -139,8 +141,15 @@ pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
     ));
     app.ui.say(&format!("  database {}, user {}; the password:", settings.database, settings.user));
     app.ui.say(&format!(
-        "           kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
-        names.passwords()
+        "           {}",
+        if as_is {
+            app.command("dsn --show-password", names)
+        } else {
+            format!(
+                "kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
+                names.passwords()
+            )
+        }
     ));
     let (psql, port_forward) = (app.command("psql", names), app.command("port-forward", names));
     app.ui.hint(&format!("from here: {psql}, or {port_forward} for other clients"));

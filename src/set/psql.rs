@@ -18,13 +18,15 @@ pub const NOT_FOR_THE_TUNNEL: [&str; 11] = [
 
 /// The member's scripts know where its programs and its socket are. The socket trusts whoever can reach it, so no password
 /// travels. An empty user or database is the set's own.
-const SCRIPT: &str = r#"
-. "${PGSET_CONFIG:-/pgset/config}/lib.sh" || exit 2
-unset LC_ALL PGPASSFILE
+const SCRIPT: &str = concat!(
+    include_str!("member.sh"),
+    r#"
+unset LC_ALL PGPASSFILE PGPASSWORD
 export LANG=C.UTF-8 PGCLIENTENCODING=UTF8 PGHOST="$PGSET_RUN" PGPORT="$PGSET_PORT"
 export PGUSER="${1:-$PGSET_USER}" PGDATABASE="${2:-$PGSET_DATABASE}"
 shift 2
-exec psql "$@""#;
+exec psql "$@""#
+);
 
 /// The command line that runs psql in a member.
 #[must_use]

@@ -240,8 +240,10 @@ fn died(asked: &Asked<'_>, pod: &str, container: &ContainerStatus, ended: &Conta
             .fix(make_writable(seen, pod, script))
     } else if lines.iter().any(|line| line.contains("FATAL:") && line.contains("contains errors")) {
         let words = postgres_says(lines).unwrap_or_default();
-        about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}"))
-            .fix("correct it: pgset up --set-parameter NAME=VALUE")
+        about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}")).fix(
+            data::in_its_own_file(seen, pod, "NAME")
+                .unwrap_or_else(|| "correct it: pgset up --set-parameter NAME=VALUE".to_owned()),
+        )
     } else {
         let words = message(ended).or_else(|| postgres_says(lines));
         let words = words.map_or_else(String::new, |words| format!(": {words}"));
