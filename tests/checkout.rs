@@ -78,7 +78,7 @@ fn shape(manifests: &str) -> String {
 
 #[test]
 fn every_kind_of_checkout_on_every_storage() {
-    for (name, variables) in [("checkout-1.2.8", &SEED[..]), ("checkout-4.1", &LATER)] {
+    for (name, variables) in [("checkout-1.2.8", &SEED[..]), ("checkout-4.1", &LATER), ("checkout-yaml", &LATER)] {
         for (storage, flags) in [
             ("as-the-files-say", &[][..]),
             ("hostpath", &["--storage", "hostpath", "--host-path", "/srv/pgset"]),
@@ -90,6 +90,21 @@ fn every_kind_of_checkout_on_every_storage() {
             insta::assert_snapshot!(format!("{name}-{storage}-said"), run.stderr);
         }
     }
+}
+
+#[test]
+fn a_base_directory_with_templates_alone_overrides_those() {
+    let folder = tempfile::tempdir().unwrap();
+    let own =
+        fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("templates/service-replica.yaml")).unwrap();
+    let mine = own.replacen("metadata:\n", "metadata:\n  annotations:\n    mine: of-the-base-directory\n", 1);
+    assert_ne!(own, mine, "the template begins otherwise");
+    fs::create_dir(folder.path().join("templates")).unwrap();
+    fs::write(folder.path().join("templates/service-replica.yaml"), mine).unwrap();
+    let run = good(folder.path(), &["render"], &SEED);
+    let replica = run.stdout.split("---\n").find(|document| document.contains("mine: of-the-base-directory")).unwrap();
+    insta::assert_snapshot!("templates-only", replica);
+    assert!(!run.stderr.contains("checkout"), "{}", run.stderr);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use pgset::commands::render::documents;
 use pgset::manifests::{Context, Manifests, ObjectKind, Templates, render};
-use pgset::settings::{Contract, Crunchy, Flavor, GivenPasswords, Layout, Settings, Storage};
+use pgset::settings::{Contract, Crunchy, Flavor, GivenPasswords, Layout, RoleBy, SetMode, Settings, Storage};
 
 fn value<T: FromStr>(text: &str) -> T
 where
@@ -82,7 +82,9 @@ fn every_crunchy_contract() {
         ("hostpath", Storage::HostPath { path: value("/nfsfileshare") }, Layout::Shared),
         ("class", Storage::Class { class: None }, Layout::PerPod),
     ];
-    for tag in ["centos7-9.5-1.2.6", "centos7-9.6-1.2.8", "centos7-10.4-2.0.0", "centos8-13.2-4.6.1"] {
+    for tag in
+        ["centos7-9.5-1.2.6", "centos7-9.6-1.2.8", "centos7-10.4-2.0.0", "centos7-11.1-2.3.0", "centos8-13.2-4.6.1"]
+    {
         for (storage_name, storage, layout) in &storages {
             let mut settings = settings(storage.clone(), *layout, ("default", "pgset"));
             settings.flavor = Flavor::Crunchy;
@@ -91,15 +93,30 @@ fn every_crunchy_contract() {
             settings.postgresql.clear();
             let contract = Contract::of(&settings.image, None);
             settings.crunchy = Some(Crunchy { contract, role_by: contract.role_by(&settings.name) });
-            let mut manifests = built_in(&settings);
-            manifests.objects.retain(|object| {
-                let storage = [ObjectKind::PersistentVolume, ObjectKind::PersistentVolumeClaim];
-                !storage.contains(&object.kind) && object.kind != ObjectKind::PodDisruptionBudget
-            });
-            without_files(&mut manifests);
-            insta::assert_snapshot!(format!("crunchy-{tag}-{storage_name}"), documents(&manifests));
+            insta::assert_snapshot!(format!("crunchy-{tag}-{storage_name}"), crunchy(&settings));
+            // Chosen the other way, where there is one.
+            let role_by = match contract.role_by(&settings.name) {
+                RoleBy::Image => RoleBy::Ordinal,
+                RoleBy::Ordinal => RoleBy::Image,
+            };
+            let has_one = role_by == RoleBy::Ordinal || contract.set_mode != SetMode::None;
+            if has_one && *storage_name == "nfs" {
+                settings.crunchy = Some(Crunchy { contract, role_by });
+                insta::assert_snapshot!(format!("crunchy-{tag}-by-{role_by}"), crunchy(&settings));
+            }
         }
     }
+}
+
+/// The manifests of a Crunchy image but for those that are the same with every image.
+fn crunchy(settings: &Settings) -> String {
+    let mut manifests = built_in(settings);
+    manifests.objects.retain(|object| {
+        let storage = [ObjectKind::PersistentVolume, ObjectKind::PersistentVolumeClaim];
+        !storage.contains(&object.kind) && object.kind != ObjectKind::PodDisruptionBudget
+    });
+    without_files(&mut manifests);
+    documents(&manifests)
 }
 
 /// The files have snapshots and tests of their own; their hash is in every StatefulSet.

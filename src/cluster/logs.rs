@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::watch::{failure, watching};
 use super::{ApiFailure, Cluster};
+use crate::set::identity::logs_to_files;
 use crate::set::observation::{CONTAINER, PodReading};
 
 /// One life of a member's container: another one after every restart.
@@ -26,6 +27,8 @@ pub struct Life {
     pub begun: bool,
     /// It has begun and not yet ended.
     pub running: bool,
+    /// PostgreSQL's own lines are not in its log but in files of the data folder.
+    pub files: bool,
 }
 
 impl Life {
@@ -35,7 +38,9 @@ impl Life {
         let state = pod.container().and_then(|container| container.state.as_ref());
         let running = state.is_some_and(|state| state.running.is_some());
         let begun = running || state.is_some_and(|state| state.terminated.is_some());
-        Self { member: pod.name_any(), pod: pod.uid().unwrap_or_default(), restarts: pod.restarts(), begun, running }
+        let files = pod.spec.as_ref().is_some_and(logs_to_files);
+        let (member, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+        Self { member, pod: uid, restarts: pod.restarts(), begun, running, files }
     }
 
     /// What has become of it, where these are the lives now.
@@ -222,7 +227,7 @@ mod tests {
     use super::*;
 
     fn life(pod: &str, restarts: i32, running: bool) -> Life {
-        Life { member: "pgset-0".to_owned(), pod: pod.to_owned(), restarts, begun: true, running }
+        Life { member: "pgset-0".to_owned(), pod: pod.to_owned(), restarts, begun: true, running, files: false }
     }
 
     #[test]

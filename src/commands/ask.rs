@@ -32,7 +32,7 @@ pub struct Asker {
 /// The API server refuses or does not answer; that the passwords may not be read is noted in the observation.
 pub async fn ask_members(cluster: &Cluster, names: &Names, seen: &mut Observation) -> Outcome {
     let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await;
-    let secret = match secret {
+    let secret = match SetSecret::of_set(cluster, names, seen.stateful_set.as_ref(), secret).await {
         Err(failure) if !failure.is_forbidden() => return Err(failure.into()),
         secret => secret.ok().flatten(),
     };
@@ -54,12 +54,19 @@ pub fn superuser(secret: Option<&SetSecret>, seen: &mut Observation) -> Option<S
 ///
 /// # Errors
 /// The passwords cannot be read, or in PostgreSQL's or the tunnel's words why it was not done.
-pub async fn checkpoint(cluster: &Cluster, names: &Names, member: &str, patience: Duration) -> Outcome {
-    let (namespace, secret) = (names.namespace(), names.passwords());
+pub async fn checkpoint(
+    cluster: &Cluster,
+    names: &Names,
+    seen: &Observation,
+    member: &str,
+    patience: Duration,
+) -> Outcome {
+    let namespace = names.namespace();
     let failed = |reason: String| {
         Failure::error(format!("failed to write a checkpoint on {member} in namespace {namespace}: {reason}"))
     };
-    let secret = SetSecret::read(cluster, namespace, &secret).await?;
+    let secret = SetSecret::read(cluster, namespace, &names.passwords()).await;
+    let secret = SetSecret::of_set(cluster, names, seen.stateful_set.as_ref(), secret).await?;
     let password = secret.as_ref().and_then(|secret| secret.get("superuser"));
     let password = password.ok_or_else(|| failed("the superuser's password is not known".to_owned()))?;
     let stream = tunnel(cluster, namespace, member).await?;

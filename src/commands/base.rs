@@ -155,6 +155,6 @@ pub fn say_notes(app: &App, base: &Base, notes: &Notes) {
         }
     }
     if !base.checkout.others().is_empty() {
-        ui.detail(&format!("no manifests, and never run: {}", base.checkout.others().join(", ")));
+        ui.say(&format!("no manifests, and never run: {}", base.checkout.others().join(", ")));
     }
 }

@@ -156,6 +156,7 @@ async fn with_set(
         missing_rights(cluster, namespace, &needs),
         look_from_members(app, cluster, &seen),
     );
+    let secret = SetSecret::of_set(cluster, names, seen.stateful_set.as_ref(), secret).await;
     let password = superuser(secret.ok().flatten().as_ref(), &mut seen);
     let mut asker = Asker::new(cluster, namespace, password);
     asker.look_after();

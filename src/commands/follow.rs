@@ -66,8 +66,10 @@ impl Follower<'_> {
         let watch = Watch::start(self.cluster, namespace, set);
         let (secret, listed) = futures::join!(self.secret(), self.within_deadline(watch.complete()));
         listed??;
-        let secret = self.readable(secret)?;
         let mut seen = Observation { name: set.to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+        watch.observe(&mut seen);
+        let secret = SetSecret::of_set(self.cluster, self.names, seen.stateful_set.as_ref(), secret).await;
+        let secret = self.readable(secret)?;
         let password = superuser(secret.as_ref(), &mut seen);
         let mut asker = Asker::new(self.cluster, namespace, password);
         let mut inquiry = Inquiry::default();

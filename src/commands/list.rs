@@ -63,7 +63,8 @@ async fn probe(cluster: &Cluster, mut seen: Observation) -> Observation {
         return seen;
     };
     let names = Names::new(&name, &namespace);
-    let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await.ok().flatten();
+    let secret = SetSecret::read(cluster, names.namespace(), &names.passwords()).await;
+    let secret = SetSecret::of_set(cluster, &names, seen.stateful_set.as_ref(), secret).await.ok().flatten();
     seen.asking = Asking::Allowed;
     let password = superuser(secret.as_ref(), &mut seen);
     let mut asker = Asker::new(cluster, names.namespace(), password);

@@ -9,17 +9,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::app::{App, patiently};
 use super::status::no_such_set;
 use crate::cli::{LogFormat, LogsArgs};
-use crate::cluster::{ApiFailure, Cluster, Fate, Life, Lives, Log, Part, live_set, lives};
+use crate::cluster::{ApiFailure, Cluster, Exec, Fate, Life, Lives, Log, Part, live_set, lives};
 use crate::error::{Failure, Outcome};
 use crate::manifests::Names;
 use crate::report::{Paint, Ui};
-use crate::set::log::{Line, Merge, StreamId, harmless};
+use crate::set::log::{Line, Merge, StreamId, harmless, read_files};
 
 /// How long a line of one member may come later than a later one of another.
 const UNDER_WAY: SignedDuration = SignedDuration::from_millis(300);
@@ -123,6 +124,9 @@ impl Reader<'_> {
         let opened = join_all(wanted.iter().map(|life| self.open(life))).await;
         let mut streams = Streams::new(None);
         for (life, log) in wanted.into_iter().zip(opened) {
+            if life.files && life.running && !self.part.previous {
+                streams.add_files(self, &life, &self.part);
+            }
             if let Some(log) = log? {
                 streams.add(life, log, Timestamp::MIN, Timestamp::now());
             }
@@ -174,14 +178,21 @@ impl Reader<'_> {
         }
         let mut begun: Vec<Life> = Vec::new();
         let mut part = self.part.clone();
+        let mut first = true;
         let mut away = false;
         loop {
             for life in known.iter().filter(|life| life.begun && self.wants(life)) {
                 if !begun.iter().any(|known| known.is(life)) {
                     begun.push(life.clone());
+                    if life.files && life.running {
+                        // The files of one who comes later hold what was before as well.
+                        let since = part.since.or((!first).then(Timestamp::now));
+                        streams.add_files(self, life, &Part { since, ..part.clone() });
+                    }
                     streams.follow(self, life.clone(), part.clone());
                 }
             }
+            first = false;
             // Whoever comes later is read from its beginning.
             part = Part { follow: true, ..Part::default() };
             tokio::select! {
@@ -241,6 +252,27 @@ impl Streams {
             }
         });
         self.insert(lines, &member, now);
+    }
+
+    /// Reads what PostgreSQL writes to files of its own in the member.
+    fn add_files(&mut self, reader: &Reader<'_>, life: &Life, part: &Part) {
+        let (tell, lines) = mpsc::channel(AHEAD);
+        let files = InFiles {
+            cluster: reader.cluster.clone(),
+            namespace: reader.names.namespace().to_owned(),
+            member: life.member.clone(),
+            part: part.clone(),
+            tell,
+        };
+        let ui = reader.app.ui.clone();
+        tokio::spawn(async move {
+            let member = files.member.clone();
+            if let Err(failure) = files.read().await {
+                ui.warn(&format!("PostgreSQL's own lines are in files of {member}, which cannot be read: {failure}"));
+            }
+        });
+        let begins = if part.follow { Timestamp::now() + BEGINNING - UNDER_WAY } else { Timestamp::now() };
+        self.insert(lines, &life.member, begins);
     }
 
     /// Reads a log until its container ends, through broken connections.
@@ -343,6 +375,43 @@ impl Streams {
             arrived
         })
         .await;
+    }
+}
+
+/// The files in a member that PostgreSQL logs to, read through exec.
+struct InFiles {
+    cluster: Cluster,
+    namespace: String,
+    member: String,
+    part: Part,
+    tell: mpsc::Sender<Line>,
+}
+
+impl InFiles {
+    async fn read(self) -> Result<(), ApiFailure> {
+        let Self { cluster, namespace, member, part, tell } = self;
+        let command = read_files(part.tail, part.follow);
+        let exec =
+            Exec { cluster: &cluster, namespace: &namespace, member: &member, command, stdin: true, terminal: false };
+        let mut process = exec.start().await?;
+        // Open as long as somebody reads.
+        let stdin = process.stdin();
+        let mut before = Timestamp::MIN;
+        if let Some(output) = process.stdout() {
+            let mut output = BufReader::new(output);
+            let mut raw = Vec::new();
+            while let Ok(1..) = output.read_until(b'\n', &mut raw).await {
+                let line = Line::of_file(&member, &String::from_utf8_lossy(&raw), before);
+                raw.clear();
+                before = line.time;
+                let wanted = part.since.is_none_or(|since| line.time >= since);
+                if wanted && tell.send(line).await.is_err() {
+                    break;
+                }
+            }
+        }
+        drop(stdin);
+        Ok(())
     }
 }
 

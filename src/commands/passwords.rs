@@ -1,9 +1,10 @@
 //! The passwords of a set: its own where it has some, given or generated ones for a new set.
 
 use super::state;
-use crate::cluster::{Cluster, SetSecret};
+use crate::cluster::{Cluster, SetSecret, live_set};
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Names, Object, Passwords, passwords_secret};
+use crate::set::own::Origin;
 use crate::settings::{GivenPasswords, Password, Settings};
 
 /// The set's passwords, and the Secret to create where there is none yet. One that exists is never overwritten.
@@ -20,12 +21,22 @@ pub async fn passwords(
     may_have_data: bool,
 ) -> Outcome<(SetSecret, Option<Object>)> {
     let (namespace, secret) = (names.namespace(), names.passwords());
-    let given = &settings.passwords;
     if let Some(existing) = SetSecret::read(cluster, namespace, &secret).await? {
-        check_given(&existing, said, &secret, namespace)?;
+        check_given(&existing, said, names)?;
         return Ok((existing, None));
     }
-    if may_have_data && state::read(cluster, names).await?.system_identifier.is_some() {
+    // A set that was taken as it is has its passwords in its own manifests, and the database knows those.
+    let live = live_set(cluster, namespace, names.set()).await?;
+    let own = SetSecret::of_set(cluster, names, live.as_ref(), Ok(None)).await?;
+    let mut given = settings.passwords.clone();
+    if let Some(own) = &own {
+        check_given(own, said, names)?;
+        for (key, given) in
+            [("superuser", &mut given.superuser), ("replication", &mut given.replication), ("user", &mut given.user)]
+        {
+            *given = own.get(key).and_then(|password| password.parse().ok()).or(given.take());
+        }
+    } else if may_have_data && state::read(cluster, names).await?.system_identifier.is_some() {
         return Err(Failure::refused(format!(
             "Secret {secret} in namespace {namespace} is gone, but the set has a database, which knows only the old passwords"
         ))
@@ -42,8 +53,14 @@ pub async fn passwords(
     Ok((SetSecret::of(&object), Some(object)))
 }
 
+/// Which Secret has a password, and how it is changed there.
+fn secret_words(namespace: &str, secret: &str, key: &str) -> (String, String) {
+    (format!("Secret {secret}"), format!("the Secret's key {key}: kubectl -n {namespace} edit secret {secret}"))
+}
+
 /// Passwords from the environment are for new sets; for others they must be what the set has.
-fn check_given(existing: &SetSecret, given: &GivenPasswords, secret: &str, namespace: &str) -> Outcome {
+fn check_given(existing: &SetSecret, given: &GivenPasswords, names: &Names) -> Outcome {
+    let (namespace, passwords) = (names.namespace(), names.passwords());
     let pairs = [
         ("superuser", "PG_ROOT_PASSWORD", &given.superuser),
         ("replication", "PG_MASTER_PASSWORD", &given.replication),
@@ -53,13 +70,18 @@ fn check_given(existing: &SetSecret, given: &GivenPasswords, secret: &str, names
         if let Some(given) = given
             && existing.get(key) != Some(given.reveal())
         {
+            let (keeper, change) = match existing.origin(key) {
+                None => secret_words(namespace, &passwords, key),
+                Some(Origin::Secret { secret, key }) => secret_words(namespace, secret, key),
+                Some(Origin::Variable { name, .. }) => {
+                    (format!("StatefulSet {}", names.set()), format!("{name} of its manifest"))
+                }
+            };
             return Err(Failure::refused(format!(
-                "{variable} differs from the set's password: Secret {secret} in namespace {namespace} keeps the one the database knows"
+                "{variable} differs from the set's password: {keeper} in namespace {namespace} keeps the one the database knows"
             ))
             .hint(format!("unset {variable} to go on with the set's own"))
-            .hint(format!(
-                "to change it: ALTER ROLE … PASSWORD in the database first, then the Secret's key {key}: kubectl -n {namespace} edit secret {secret}"
-            )));
+            .hint(format!("to change it: ALTER ROLE … PASSWORD in the database first, then {change}")));
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use futures::join;
 use tokio::net::TcpListener;
 
 use super::app::{App, patiently};
-use super::dsn::{LOOPBACK, identity, secret_to_show, shown_password, written};
+use super::dsn::{LOOPBACK, identity, own_login, secret_to_show, shown_password, written};
 use super::forward::{Ahead, Choice, Forwarder};
 use super::status::no_such_set;
 use crate::cli::PortForwardArgs;
@@ -33,8 +33,9 @@ pub async fn run(app: &App, args: PortForwardArgs) -> Outcome {
     let (live, secret, listed) = patiently(&cluster, looks).await?;
     let Some(live) = live? else { return Err(no_such_set(app, &cluster, &names).await) };
     let mut members = listed?;
-    let Identity { database, user, .. } = identity(&live, &names)?;
-    let password = shown_password(secret, &names)?;
+    let own = own_login(&cluster, &names, &live, secret, args.show_password).await?;
+    let Identity { database, user, .. } = identity(&live, own.as_ref(), &names)?;
+    let password = shown_password(own.as_ref(), args.show_password, &names)?;
     let listeners = listen(args.local).await.map_err(|error| in_use(args.local, &error))?;
     let port = listeners[0].local_addr().map_or(args.local, |address| address.port());
 

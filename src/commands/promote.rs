@@ -261,7 +261,7 @@ impl Switchover<'_> {
     async fn switch(&mut self, from: &str, to: &str) -> Outcome {
         self.app.ui.say(&format!("writing a checkpoint on {from}, so that it stops quickly"));
         let left = Duration::try_from(self.left()).unwrap_or_default();
-        checkpoint(self.cluster, self.names, from, left).await?;
+        checkpoint(self.cluster, self.names, &self.seen, from, left).await?;
         let promotion = Promotion { from: from.to_owned(), to: to.to_owned(), told: false };
         self.begin(&promotion).await?;
         self.app.ui.say(&format!("{from} steps down; writes pause"));

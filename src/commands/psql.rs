@@ -29,7 +29,7 @@ use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::Names;
 use crate::report::terminal;
 use crate::set::dsn::passfile_line;
-use crate::set::identity::{Identity, SUPERUSER};
+use crate::set::identity::SUPERUSER;
 use crate::set::psql;
 
 /// How long a session waits for a member it can be led to.
@@ -101,8 +101,10 @@ impl Session<'_> {
         let looks = async { join!(live_set(cluster, namespace, names.set()), secret) };
         let (set, secret) = patiently(cluster, looks).await?;
         let Some(set) = set? else { return Err(no_such_set(self.app, cluster, names).await) };
+        let secret = SetSecret::of_set(cluster, names, Some(&set), secret).await;
         let choice = self.choice(leads).await?;
-        let identity = identity(&set, names);
+        let identity = identity(&set, secret.as_ref().ok().and_then(Option::as_ref), names);
+        let own_user = identity.as_ref().ok().map(|own| own.user.clone());
         let (database, user) = match (&self.args.dbname, &self.args.username, identity) {
             (Some(database), Some(user), _) => (database.clone(), user.clone()),
             (database, user, Ok(own)) => (
@@ -112,7 +114,7 @@ impl Session<'_> {
             (.., Err(failure)) => return Err(failure),
         };
         let place = Place::new()?;
-        let known = self.known(secret, Identity::of(&set).map(|own| own.user))?;
+        let known = self.known(secret, own_user)?;
         place.write_passfile(&known.iter().map(|(user, word)| passfile_line(user, word)).collect::<String>())?;
         let listener = UnixListener::bind(place.socket())
             .map_err(|error| Failure::error(format!("failed to listen on {}: {error}", place.socket().display())))?;

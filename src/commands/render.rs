@@ -3,11 +3,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde::Deserialize as _;
+
 use super::app::App;
 use super::base::{Found, resolve, say_notes};
 use crate::cli::RenderArgs;
 use crate::error::Outcome;
-use crate::manifests::{self, Context, Manifests, Names, Templates};
+use crate::manifests::{self, Context, Manifests, Names, ObjectKind, Templates};
+use crate::set::own::logins;
 use crate::yaml;
 
 /// Renders, or ejects the templates.
@@ -47,10 +51,10 @@ pub fn eject(dir: &Path) -> Outcome<Vec<PathBuf>> {
 
 /// The manifests as one YAML stream, ready for `kubectl apply -f -` or a repository.
 ///
-/// The Secret is not in it: a comment at the top says how it comes about.
+/// The Secret is not in it: a comment at the top says how it comes about, unless the manifests have passwords of their own.
 #[must_use]
 pub fn documents(manifests: &Manifests) -> String {
-    let mut text = Names::of(manifests).map(|names| header(&names)).unwrap_or_default();
+    let mut text = Names::of(manifests).map(|names| header(&names, has_its_own(manifests, &names))).unwrap_or_default();
     for object in &manifests.objects {
         text.push_str("---\n");
         text.push_str(&yaml::to_string(&object.body));
@@ -58,10 +62,19 @@ pub fn documents(manifests: &Manifests) -> String {
     text
 }
 
-fn header(names: &Names) -> String {
+fn has_its_own(manifests: &Manifests, names: &Names) -> bool {
+    let set = manifests.objects.iter().find(|object| object.kind == ObjectKind::StatefulSet);
+    let set = set.and_then(|object| StatefulSet::deserialize(&object.body).ok());
+    set.is_some_and(|set| !logins(&set, &names.passwords()).is_empty())
+}
+
+fn header(names: &Names, has_its_own: bool) -> String {
     let (set, namespace, secret) = (names.set(), names.namespace(), names.passwords());
     let mut text = String::new();
     let _ = writeln!(text, "# The set {set} in the namespace {namespace}, written by `pgset render`.");
+    if has_its_own {
+        return text;
+    }
     let _ = writeln!(text, "#");
     let _ = writeln!(text, "# The passwords are not in here. `pgset up` makes their Secret; without it, make it once:");
     let _ = writeln!(text, "#");

@@ -124,7 +124,7 @@ impl Restart<'_> {
         let primary = seen.primaries().contains(&member);
         if primary {
             let left = Duration::try_from(self.left()).unwrap_or_default();
-            match checkpoint(cluster, names, member, left).await {
+            match checkpoint(cluster, names, seen, member, left).await {
                 // A primary that cannot write one may need the restart all the more; that was asked for by name.
                 Err(failure) if self.alone => app.ui.warn(&format!("{:#}", failure.error)),
                 written => written?,

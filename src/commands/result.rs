@@ -129,12 +129,18 @@ fn headline(app: &App, view: &StatusView) -> String {
 }
 
 /// Where to connect and what to type next.
-pub fn how_to_connect(app: &App, names: &Names, settings: &Settings) {
+///
+/// `as_is`: the passwords are wherever the manifests have them.
+pub fn how_to_connect(app: &App, names: &Names, settings: &Settings, as_is: bool) {
     let namespace = names.namespace();
-    let secret = app.ui.carried(&format!(
-        "kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
-        names.passwords()
-    ));
+    let secret = if as_is {
+        app.command("dsn --show-password", names)
+    } else {
+        app.ui.carried(&format!(
+            "kubectl -n {namespace} get secret {} -o go-template='{{{{.data.user|base64decode}}}}'",
+            names.passwords()
+        ))
+    };
     app.ui.say(&format!(
         "  writes   {}.{namespace}.svc:5432\n  reads    {}.{namespace}.svc:5432\n  database {}, user {}; the password:\n           {secret}",
         names.master_service(),

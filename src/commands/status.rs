@@ -51,6 +51,7 @@ async fn once(app: &App, cluster: &Cluster, names: &Names) -> Outcome<StatusView
         return Err(no_such_set(app, cluster, names).await);
     }
     // Without the right to the passwords, or without passwords, what Kubernetes knows is still worth showing.
+    let secret = SetSecret::of_set(cluster, names, seen.stateful_set.as_ref(), secret).await;
     asker.log_in_with(superuser(secret.ok().flatten().as_ref(), &mut seen));
     asker.look_after();
     asker.ask(members_to_ask(&seen), &mut seen).await;
@@ -128,6 +129,8 @@ async fn watch(app: &App, cluster: &Cluster, names: &Names, format: StatusFormat
     listed?;
     let mut seen =
         Observation { name: names.set().to_owned(), namespace: namespace.to_owned(), ..Observation::default() };
+    watch.observe(&mut seen);
+    let secret = SetSecret::of_set(cluster, names, seen.stateful_set.as_ref(), secret).await;
     let password = superuser(secret.ok().flatten().as_ref(), &mut seen);
     let mut asker = Asker::new(cluster, namespace, password);
     let mut inquiry = Inquiry::default();

@@ -77,7 +77,9 @@ async fn stop_members(
             say_how(app, primary.as_deref(), &going);
             if let Some(primary) = &primary {
                 // Only shortens the shutdown, which writes one of its own.
-                if let Err(failure) = checkpoint(cluster, names, primary, std::time::Duration::from_secs(300)).await {
+                if let Err(failure) =
+                    checkpoint(cluster, names, seen, primary, std::time::Duration::from_secs(300)).await
+                {
                     app.ui.warn(&format!("{:#}", failure.error));
                 }
             }

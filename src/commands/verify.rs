@@ -18,8 +18,9 @@ use crate::manifests::Names;
 use crate::postgres::{Session, SqlError};
 use crate::report::text::lapse;
 use crate::report::{Paint, document};
-use crate::set::identity::SUPERUSER;
+use crate::set::identity::{SUPERUSER, asks_for_no_checksums};
 use crate::set::observation::Answer;
+use crate::set::own::Origin;
 use crate::set::verify::{self, Check, Outcome as Seen};
 use crate::set::{Observation, inside};
 
@@ -62,7 +63,7 @@ pub async fn run(app: &App, args: VerifyArgs) -> Outcome {
     if seen.stateful_set.is_none() {
         return Err(no_such_set(app, &cluster, &names).await);
     }
-    let secret = secret?;
+    let secret = SetSecret::of_set(&cluster, &names, seen.stateful_set.as_ref(), secret).await?;
     let superuser = password(secret.as_ref(), "superuser", &names)?;
     app.when_interrupted(
         "interrupted: a row may be left in the schema pgset_verify of the database postgres",
@@ -148,6 +149,15 @@ struct Verifier<'a> {
     checks: Vec<Check>,
 }
 
+/// Which password it is, in words.
+fn whose(secret: Option<&SetSecret>, key: &str) -> String {
+    match secret.and_then(|secret| secret.origin(key)) {
+        None => format!("the Secret's {key}"),
+        Some(Origin::Variable { name, .. }) => format!("the StatefulSet's {name}"),
+        Some(Origin::Secret { secret, key }) => format!("the key {key} of Secret {secret}"),
+    }
+}
+
 impl Verifier<'_> {
     async fn check_all(&mut self) -> Outcome {
         self.ask_everybody().await;
@@ -196,9 +206,13 @@ impl Verifier<'_> {
     }
 
     async fn check_checksums(&mut self) {
+        let set = self.seen.stateful_set.as_ref();
         for (member, session) in &self.sessions {
             self.checks.push(match session.run(verify::CHECKSUMS).await {
                 Ok(Some(on)) if on == "on" => Check::passed("checksums", member, "checks its data pages"),
+                Ok(_) if set.is_some_and(asks_for_no_checksums) => {
+                    Check::skipped("checksums", member, "the set's own manifests ask for none: CHECKSUMS is not set")
+                }
                 Ok(_) => Check::failed("checksums", member, "does not check its data pages: data_checksums is off"),
                 Err(error) => Check::failed("checksums", member, error.message),
             });
@@ -339,7 +353,7 @@ impl Verifier<'_> {
     /// The Secret's passwords are what the database knows.
     async fn passwords(&self, primary: &str) -> Outcome<Vec<Check>> {
         let set = self.seen.stateful_set.as_ref();
-        let own = set.map(|set| identity(set, self.names)).transpose()?;
+        let own = set.map(|set| identity(set, self.secret, self.names)).transpose()?;
         let mut users = vec![(SUPERUSER.to_owned(), "superuser", "postgres".to_owned())];
         if let Some(own) = own {
             users.push((own.user, "user", own.database));
@@ -347,13 +361,12 @@ impl Verifier<'_> {
         }
         Ok(join_all(users.iter().map(async |(user, key, database)| {
             let Some(password) = self.secret.and_then(|secret| secret.get(key)) else {
-                return Check::failed("password", user, format!("the Secret has no {key}"));
+                return Check::failed("password", user, format!("there is no {}", whose(self.secret, key)));
             };
+            let whose = whose(self.secret, key);
             match self.log_in(primary, database, user, password).await {
-                Ok(_) => Check::passed("password", user, format!("logs in to {database} with the Secret's {key}")),
-                Err(words) => {
-                    Check::failed("password", user, format!("cannot log in with the Secret's {key}: {words}"))
-                }
+                Ok(_) => Check::passed("password", user, format!("logs in to {database} with {whose}")),
+                Err(words) => Check::failed("password", user, format!("cannot log in with {whose}: {words}")),
             }
         }))
         .await)

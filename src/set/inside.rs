@@ -15,8 +15,9 @@ pub const ASKING_DNS: Duration = Duration::from_secs(8);
 
 /// With the start script's own idea of where PostgreSQL's programs and the Service are. The arguments: how many
 /// seconds names are asked for, and for how many a Service that does not connect at once is tried again.
-const LOOK: &str = r#"
-. "${PGSET_CONFIG:-/pgset/config}/lib.sh"
+const LOOK: &str = concat!(
+    include_str!("member.sh"),
+    r#"
 if command -v getent >/dev/null; then
   if timeout "$1" getent ahosts "$master_host" >/dev/null; then echo dns=true; else echo dns=false; fi
 fi
@@ -29,7 +30,8 @@ while true; do
   [ "$(date +%s)" -lt "$until" ] || break
   sleep 0.3 2>/dev/null || sleep 1
 done
-echo service=false"#;
+echo service=false"#
+);
 
 /// How long the Service for writes is tried from inside: an empty one leads nowhere by right, so once is enough.
 #[must_use]

@@ -24,6 +24,52 @@ impl Line {
         let (time, text) = time.parse().map_or((before, raw), |time| (time, text));
         Self { time, member: member.to_owned(), text: text.to_owned() }
     }
+
+    /// Reads a line of PostgreSQL's own log file, whose prefix begins with the time: `2026-01-31 12:00:00 UTC [7]: …`, with
+    /// a fraction or without. The line stays whole. What has no time belongs to the line before it; a time in another zone
+    /// than UTC is not known to us, and is none.
+    #[must_use]
+    pub fn of_file(member: &str, raw: &str, before: Timestamp) -> Self {
+        let text = raw.trim_end_matches(['\n', '\r']);
+        let mut words = text.split(' ');
+        let time = match (words.next(), words.next(), words.next()) {
+            (Some(day), Some(clock), Some("UTC" | "GMT")) => format!("{day}T{clock}Z").parse().ok(),
+            _ => None,
+        };
+        Self { time: time.unwrap_or(before), member: member.to_owned(), text: text.to_owned() }
+    }
+}
+
+/// The program that reads the files a Crunchy image logs to, the oldest first; with `follow`, the newest from its end on, and
+/// whichever comes after it, until nobody is connected any more.
+#[must_use]
+pub fn read_files(tail: Option<u32>, follow: bool) -> Vec<String> {
+    let files = r#"cd "${PGDATA:-/pgdata/$(hostname)}" || exit; set -- $(ls -tr pg_log/*.log log/*.log 2>/dev/null)"#;
+    let script = if follow {
+        let from = tail.map_or_else(|| "+1".to_owned(), |lines| lines.to_string());
+        // stdin ends with the connection, and the readers with it: a file that nothing is written to would keep them.
+        format!(
+            r#"from={from}
+(known= reader=
+trap 'kill $reader; exit' TERM
+while :; do
+  {files}
+  while [ $# -gt 1 ]; do shift; done
+  if [ -n "$1" ] && [ "$1" != "$known" ]; then
+    [ -z "$reader" ] || kill "$reader"
+    tail -n "$from" -F "$1" 2>/dev/null &
+    reader=$! known=$1 from=+1
+  fi
+  sleep 1
+done) & watcher=$!
+cat >/dev/null
+kill "$watcher""#
+        )
+    } else {
+        let last = tail.map_or_else(String::new, |lines| format!(" | tail -n {lines}"));
+        format!(r#"{files}; [ $# = 0 ] || cat "$@"{last}"#)
+    };
+    vec!["sh".to_owned(), "-c".to_owned(), script]
 }
 
 /// Text that a terminal shows and does not obey: control characters, and those that turn the direction of writing, are
@@ -143,6 +189,17 @@ mod tests {
 
     fn line(member: &str, seconds: i64) -> Line {
         Line { time: at(seconds), member: member.to_owned(), text: seconds.to_string() }
+    }
+
+    #[test]
+    fn lines_of_a_log_file_have_the_time_of_their_prefix() {
+        let read = |raw| Line::of_file("pgset-0", raw, at(5));
+        let line = read("2027-01-15 08:00:00 UTC [7]: [1-1] LOG:  ready\n");
+        assert_eq!((line.time, line.text.as_str()), (at(0), "2027-01-15 08:00:00 UTC [7]: [1-1] LOG:  ready"));
+        assert_eq!(read("2027-01-15 08:00:00.500 GMT [7] LOG:  x").time, at(0) + SignedDuration::from_millis(500));
+        for raw in ["\tselect 1", "2027-01-15 08:00:00 CET [7]: LOG:  x", "", "2027-01-15 08:00:00"] {
+            assert_eq!((read(raw).time, read(raw).text.as_str()), (at(5), raw));
+        }
     }
 
     #[test]

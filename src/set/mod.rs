@@ -17,6 +17,7 @@ pub mod mask;
 pub mod observation;
 pub mod oneshot;
 pub mod order;
+pub mod own;
 pub mod phase;
 pub mod plan;
 pub mod promote;

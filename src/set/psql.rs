@@ -43,13 +43,15 @@ pub fn user_of<'a>(user: &'a str, arguments: &'a [OsString]) -> &'a str {
 
 /// The member's scripts know where its programs and its socket are. The socket trusts whoever can reach it, so no password
 /// travels. An empty user or database is the set's own.
-const SCRIPT: &str = r#"
-. "${PGSET_CONFIG:-/pgset/config}/lib.sh" || exit 2
-unset LC_ALL PGPASSFILE
+const SCRIPT: &str = concat!(
+    include_str!("member.sh"),
+    r#"
+unset LC_ALL PGPASSFILE PGPASSWORD
 export LANG=C.UTF-8 PGCLIENTENCODING=UTF8 PGHOST="$PGSET_RUN" PGPORT="$PGSET_PORT"
 export PGUSER="${1:-$PGSET_USER}" PGDATABASE="${2:-$PGSET_DATABASE}"
 shift 2
-exec psql "$@""#;
+exec psql "$@""#
+);
 
 /// The command line that runs psql in a member.
 #[must_use]

@@ -153,8 +153,9 @@ pub fn services(seen: &Observation, primary: &str, replicas: &[String]) -> Vec<C
 /// A member's own try at each Service by name, with the password it has been given: `SERVICE NAME RECOVERY`, or
 /// `SERVICE ! WHY`. Whoever answers says its member name, or its pod's
 /// address where nobody gave it the name.
-const SCRIPT: &str = r#"
-. "${PGSET_CONFIG:-/pgset/config}/lib.sh" || exit 2
+const SCRIPT: &str = concat!(
+    include_str!("member.sh"),
+    r#"
 for service; do
   sql="select coalesce(nullif(current_setting('cluster_name'), ''), host(inet_server_addr())), pg_is_in_recovery()"
   if answer=$(timeout 10 psql -XAtq -F ' ' -d "$(conninfo "$service$domain" any)" -c "$sql" 2>&1); then
@@ -162,7 +163,8 @@ for service; do
   else
     printf '%s ! %s\n' "$service" "$(printf '%s' "$answer" | tr '\n' ' ')"
   fi
-done"#;
+done"#
+);
 
 /// The command line that asks the Services from inside a member.
 #[must_use]

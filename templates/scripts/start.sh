@@ -326,7 +326,8 @@ write_marker() {
 
 # Refuses what is not this set's, not this image's or not whole, before anything is written.
 check_folder() {
-  owner=$(stat -c %u "$PGDATA")
+  # It was there a moment ago: on a network file system it may be gone by now.
+  owner=$(stat -c %u "$PGDATA" 2>&1) || stop_here 78 "the member's data folder was there and cannot be looked at any more: $owner"
   [ "$owner" = "$(id -u)" ] || stop_here 77 "$PGDATA belongs to uid $owner, but the pod runs as uid $(id -u): PostgreSQL needs them to be the same"
   need_secrets replication
   if [ ! -e "$PGDATA/PG_VERSION" ] || [ ! -e "$PGDATA/global/pg_control" ]; then

@@ -5,7 +5,8 @@
 CASES=(first_start restart stop_is_fast stopped_at_any_moment replica_readiness terminated_early empty_member_0_clones
   identity_on_record data_of_a_sibling any_member_counts no_dns_no_initialisation second_primary_refused switchover steps_down
   retired_member wal_gone wal_gone_seen_late wal_gone_after_streaming local_wal_spares_a_clone diverged diverged_seen_late old_primary_follows
-  older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner unwritable_volume
+  older_primary_is_not_followed foreign_major foreign_system unmarked_folder damaged_folder wrong_owner vanished_folder
+  unwritable_volume
   full_volume volume_without_inodes refused_by_the_primary missing_secret hostile_names uid_without_a_name clone_is_retried clone_says_how_far names_without_a_domain
   a_node_is_gone)
 # Those run beside them.
@@ -703,6 +704,23 @@ wrong_owner() {
   chmod 2770 "$(folder 0)"
   pod_up 0
   wait_ready 0
+}
+
+# A folder that is taken away between two looks, as it happens on NFS: here by what makes the first look.
+vanished_folder() {
+  living_set
+  local before
+  before=$(fingerprint "$(folder 0)")
+  # shellcheck disable=SC2016 # The member's script expands it.
+  echo 'rmdir() { mv "$1" "$1.elsewhere" && return 1; }' >>"$S/config/lib.sh"
+  pod_up 0
+  expect_refusal 0 78 "the member's data folder was there and cannot be looked at any more: stat: *: No such file or directory"
+  expect "what the member made" "$(ls "$(volume 0)")" pgset-0.elsewhere
+  mv "$(folder 0).elsewhere" "$(folder 0)"
+  expect "the folder" "$(fingerprint "$(folder 0)")" "$before"
+  cp "$SCRIPTS/lib.sh" "$S/config/"
+  start_both
+  expect_streaming 1 0
 }
 
 unwritable_volume() {

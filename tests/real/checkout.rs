@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::harness::{HostDirectory, Namespace, Run, kubectl_with, wait_for};
+use serde_json::{Value, json};
+
+use crate::harness::{Going, HostDirectory, Namespace, Run, kubectl, kubectl_command, kubectl_with, wait_for};
 
 const TAG: (&str, &str) = ("CCP_IMAGE_TAG", "centos7-9.6-1.2.8");
 
@@ -89,4 +92,147 @@ fn the_api_server_takes_what_is_rendered() {
         let manifests = run(&space, &checkout, &[&["render"], flags].concat()).expect(0).stdout;
         kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &manifests);
     }
+}
+
+/// Changes a manifest of a checkout as a person would.
+fn edit(checkout: &tempfile::TempDir, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = checkout.path().join("examples/kube/statefulset").join(file);
+    let mut manifest = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(path, manifest.to_string()).unwrap();
+}
+
+/// One at a time: volumes of a set that is taken as it is name no claim, and whoever asks for one of no class gets it.
+static VOLUMES: Mutex<()> = Mutex::new(());
+
+/// The volumes of such a set, removed at the end. Nobody knows whose the unbound ones are but by name.
+struct Volumes<'a> {
+    space: &'a Namespace,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl<'a> Volumes<'a> {
+    fn of(space: &'a Namespace) -> Self {
+        Self { space, _alone: VOLUMES.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+impl Drop for Volumes<'_> {
+    fn drop(&mut self) {
+        for volume in kubectl(&["get", "persistentvolumes", "-o", "name"]).split_whitespace() {
+            if volume.contains(&self.space.name) {
+                kubectl(&["delete", volume, "--ignore-not-found", "--wait=false"]);
+            }
+        }
+    }
+}
+
+/// A checkout whose claim and volumes find each other on today's clusters, and whose passwords are in a Secret of its own.
+fn with_own_secret() -> tempfile::TempDir {
+    let checkout = checkout();
+    for file in ["pv1.json", "pv2.json", "pv3.json", "pvc.json"] {
+        edit(&checkout, file, |manifest| manifest["spec"]["storageClassName"] = "".into());
+    }
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"},
+        "stringData": {"root": "root-of-mine", "user": "user-of-mine"}});
+    fs::write(checkout.path().join("examples/kube/statefulset/mine.json"), secret.to_string()).unwrap();
+    edit(&checkout, "set.json", |set| {
+        let env = set["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        for variable in env {
+            let key = match variable["name"].as_str().unwrap() {
+                "PG_ROOT_PASSWORD" => "root",
+                "PG_PASSWORD" => "user",
+                _ => continue,
+            };
+            *variable = json!({"name": variable["name"], "valueFrom": {"secretKeyRef": {"name": "mine", "key": key}}});
+        }
+    });
+    checkout
+}
+
+/// Waits until the image has ended the server that it initialises its data with.
+fn no_temporary_server(space: &Namespace) {
+    wait_for("the image's temporary server to be over", || {
+        let over = "grep -q stopped /tmp/stop.log && pg_isready -q -h /tmp && echo over || true";
+        let exec = ["--namespace", &space.name, "exec", "pgset-0", "-c", "pgset", "--", "sh", "-c", over];
+        (kubectl_command().args(exec).output().unwrap().stdout == b"over\n").then_some(())
+    });
+}
+
+#[test]
+fn a_set_taken_as_it_is_is_asked_with_its_own_passwords() {
+    let space = Namespace::new("checkout-as-is");
+    let _volumes = Volumes::of(&space);
+    let (folder, checkout) = (HostDirectory::new("checkout-as-is"), with_own_secret());
+    let storage = ["--storage", "hostpath", "--host-path", folder.as_str()];
+    let up = |more: &[&str]| run(&space, &checkout, &[&["up"], &storage[..], more].concat());
+    // One by one: a replica that clones from the image's temporary server never gets over it.
+    let said = up(&["--as-is", "--replicas", "1"]).expect(0).says(&["Secret mine of", "dsn --show-password"]);
+    assert!(!said.stderr.contains("of-mine"), "{}", said.stderr);
+    assert!(space.get("secret", "pgset-passwords").is_none());
+    no_temporary_server(&space);
+    space.pgset(&["scale", "2"]).expect(0);
+
+    let status = space.pgset(&["status", "-o", "json"]).expect(0).json();
+    assert_eq!((&status["word"], &status["primary"]), (&json!("postgreSQL"), &json!("pgset-0")));
+    let listed = space.pgset(&["list", "--probe"]).expect(0);
+    assert!(listed.stdout.contains("pgset-0"), "{}", listed.stdout);
+    let dsn = space.pgset(&["dsn"]).expect(0).says(&["get secret mine", "index .data \"user\""]);
+    assert!(dsn.stdout.contains("testuser@pgset-master") && !dsn.stdout.contains("of-mine"), "{}", dsn.stdout);
+    let dsn = space.pgset(&["dsn", "--show-password"]).expect(0);
+    assert!(dsn.stdout.contains("testuser:user-of-mine@pgset-master"), "{}", dsn.stdout);
+    let psql = |sql: &str| {
+        let arguments = ["--namespace", &space.name, "psql", "--exec", "--", "-Atc", sql];
+        Run::of(crate::harness::pgset(&arguments).output().unwrap())
+    };
+    assert_eq!(psql("select 1").expect(0).stdout, "1\n");
+    let verified = space.pgset(&["verify"]).expect(0).stdout;
+    for words in ["the key root of Secret mine", "the key user of Secret mine", "the StatefulSet's PG_MASTER_PASSWORD"]
+    {
+        assert!(verified.contains(words), "{verified}");
+    }
+    // What PostgreSQL says is in files alone, which are read through exec.
+    let logs = space.pgset(&["logs", "--member", "1"]).expect(0).stdout;
+    assert!(logs.contains("database system is ready to accept read-only connections"), "{logs}");
+    let mut follow = Going::start(&mut space.command(&["logs", "--follow", "--tail", "1"]));
+    follow.says("pgset-0", 1);
+    psql("select 1 / 0").expect(1);
+    follow.says("division by zero", 1);
+    assert!(follow.goes_on());
+    drop(follow);
+    space.pgset(&["doctor"]).expect(0);
+    space.pgset(&["restart", "--yes"]).expect(0);
+    space.pgset(&["wait"]).expect(0);
+    up(&["--as-is", "--replicas", "1"]).expect(0).says(&["nothing to change"]);
+
+    // With the upgrades the passwords move to a Secret of pgset's: the database knows these alone.
+    up(&["--yes", "--replicas", "1"]).expect(0).says(&["secrets"]);
+    assert_eq!(space.password("superuser"), "root-of-mine");
+    // The database stays without checksums, which this set now asks for.
+    let verified = space.pgset(&["verify"]).expect(3).says(&["2 of "]).stdout;
+    for words in ["with the Secret's superuser", "with the Secret's user", "with the Secret's replication"] {
+        assert!(verified.contains(words), "{verified}");
+    }
+}
+
+#[test]
+fn a_copy_that_broke_off_in_a_set_taken_as_it_is_is_told_and_the_upgrades_mend_it() {
+    let space = Namespace::new("checkout-half");
+    let _volumes = Volumes::of(&space);
+    let (folder, checkout) = (HostDirectory::new("checkout-half"), with_own_secret());
+    let up = ["up", "--storage", "hostpath", "--host-path", folder.as_str(), "--replicas", "1"];
+    run(&space, &checkout, &[&up[..], &["--as-is"]].concat()).expect(0);
+    no_temporary_server(&space);
+    // What a copy leaves that broke off: the image's script goes on as if it had come to its end.
+    let half = folder.path.join("pgset-1");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("postgresql.conf"), "").unwrap();
+    for path in [&half, &half.join("postgresql.conf")] {
+        std::os::unix::fs::chown(path, Some(26), Some(26)).unwrap();
+    }
+    let told = space.pgset(&["scale", "2", "--timeout", "2m"]).expect(3);
+    told.says(&["PGS-DATA-INCOMPLETE", "will never start by itself", "without --as-is"]);
+
+    run(&space, &checkout, &[&up[..], &["--unstick", "--yes"]].concat()).expect(0);
+    assert!(folder.entries().iter().any(|name| name.starts_with("pgset-1.stale-")), "{:?}", folder.entries());
 }

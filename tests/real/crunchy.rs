@@ -9,6 +9,7 @@ const NO_SET: &str = "centos7-9.5-1.2.6";
 const OLD: &str = "centos7-9.6-1.2.8";
 const NEW: &str = "centos7-10.4-2.0.0";
 const PGC: &str = "centos7-11.1-2.3.0";
+const LATE: &str = "centos7-12.2-4.5.0";
 
 /// `pgset up` with the example's own variable, and more.
 fn up(space: &Namespace, tag: &str, more: &[&str]) -> Run {
@@ -168,6 +169,29 @@ fn an_image_that_writes_its_pod_back_whole_gets_roles_by_number_or_plainer_pods(
     assert!(space.get("role", "pgset").is_some());
     let pod = space.get("pod", "pgset-0").unwrap();
     assert_eq!(pod["spec"]["containers"][0]["startupProbe"], serde_json::Value::Null);
+}
+
+#[test]
+fn versions_that_lost_their_set_mode_get_roles_by_number_wherever_their_script_is() {
+    let space = Namespace::new("crunchy-late");
+    let class = ["--storage", "class"];
+    let programs = || {
+        let set = space.get("statefulset", "pgset").unwrap();
+        let env = set["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        env.iter().find(|one| one["name"] == "PGSET_PROGRAMS").unwrap()["value"].as_str().unwrap().to_owned()
+    };
+    up(&space, LATE, &[&class[..], &["--role-by", "image"]].concat()).expect(2).says(&["has no PG_MODE=set"]);
+    up(&space, LATE, &class).expect(0).says(&["no longer maintained"]);
+    assert!(space.get("role", "pgset").is_none());
+    assert_eq!(programs(), "/opt/cpm/bin");
+    space.psql("pgset-0", "create table kept (id int)");
+
+    // From 4.6 on the script is elsewhere. The image is no new one, and so is not warned of again.
+    let later = up(&space, LATE, &[&class[..], &["--crunchy-version", "4.6.1"]].concat()).expect(0);
+    assert!(!later.stderr.contains("no longer maintained"), "{}", later.stderr);
+    assert_eq!(programs(), "/opt/crunchy/bin/postgres");
+    assert_eq!(space.psql("pgset-1", "select count(*) from kept"), "0");
+    space.pgset(&["verify"]).expect(0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Storage behind a network: a real NFS server, and a shared file system that is mounted on the nodes.
 //!
 //! They run only where somebody says what to use. `PGSET_TEST_NFS` is the address of an NFS server with the exports `/pg`
-//! (rw, no_root_squash, owned by 999), `/squash` (root_squash, root's, mode 0755) and `/ro` (ro); the nodes that can mount
-//! them carry the label `storage=nfs` and the taint `nfs=only:NoSchedule`. `PGSET_TEST_NFS_EXPORTS` is the directory of this
+//! (rw, no_root_squash, owned by 999), `/squash` (root_squash, root's, mode 0755), `/ro` (ro), `/others` (for another address
+//! alone) and `/denied` (sec=krb5 alone); the nodes that can mount them carry the label `storage=nfs` and the taint `nfs=only:NoSchedule`. `PGSET_TEST_NFS_EXPORTS` is the directory of this
 //! machine that holds `pg`, `squash` and `ro`. `PGSET_TEST_GLUSTER` is a directory on a shared file system on the node.
 
 use std::fs;
@@ -176,6 +176,8 @@ fn what_is_wrong_with_an_export_is_told_before_any_member_waits() {
             "PGS-NFS-PATH-MISSING",
             vec!["does not export", "/no/such/path", "exportfs -ra"],
         ),
+        (&nfs.server, "/others", "PGS-NFS-PATH-MISSING", vec!["or not to node", "let all nodes in"]),
+        (&nfs.server, "/denied", "PGS-NFS-DENIED", vec!["does not let node", "/etc/exports"]),
         (&absent, "/pg", "PGS-NFS-UNREACHABLE", vec!["port 2049", "--nfs-server"]),
         (
             &nfs.server,
@@ -209,6 +211,7 @@ fn what_is_wrong_with_an_export_is_told_of_the_members_too() {
     let absent = format!("{network}.251");
     let faults = [
         ("path", nfs.server.as_str(), "/no/such/path", "PGS-NFS-PATH-MISSING", "does not export /no/such/path"),
+        ("denied", &nfs.server, "/denied", "PGS-NFS-DENIED", "/etc/exports"),
         ("squash", &nfs.server, "/squash", "PGS-DATA-NOT-WRITABLE", "cannot write to /pgdata as uid 999"),
         ("ro", &nfs.server, "/ro", "PGS-VOLUME-READ-ONLY", "rw"),
         ("absent", &absent, "/pg", "PGS-NFS-UNREACHABLE", "port 2049"),

@@ -216,3 +216,30 @@ fn the_volumes_of_run_sh_are_named_as_what_they_are() {
         directory.as_str(),
     ]);
 }
+
+#[test]
+fn the_folder_of_another_set_is_refused_and_stays_as_it_is() {
+    let (space, folder) = (Namespace::new("folder-own"), HostDirectory::new("folder-own"));
+    let (other, stranger) = (Namespace::beside(&space, "folder-other"), HostDirectory::new("folder-other"));
+    for (space, folder) in [(&space, &folder), (&other, &stranger)] {
+        space.pgset(&up(folder.as_str())).expect(0);
+        space.psql("pgset-0", &format!("create table kept as select '{}'::text as row", space.name));
+        space.pgset(&["down", "--yes"]).expect(0);
+    }
+    let (own, aside) = (folder.path.join("pgset-0"), folder.path.join("aside"));
+    fs::rename(&own, &aside).unwrap();
+    fs::rename(stranger.path.join("pgset-0"), &own).unwrap();
+    let words = ["PGS-OTHER-SYSTEM", "is of another database system", "mv pgset-0 pgset-0.aside"];
+    space.pgset(&up(folder.as_str())).expect(3).says(&words);
+
+    // Each finds its own again.
+    for space in [&space, &other] {
+        space.pgset(&["down", "--yes"]).expect(0);
+    }
+    fs::rename(&own, stranger.path.join("pgset-0")).unwrap();
+    fs::rename(&aside, &own).unwrap();
+    for (space, folder) in [(&space, &folder), (&other, &stranger)] {
+        space.pgset(&up(folder.as_str())).expect(0);
+        assert_eq!(space.psql("pgset-0", "select row from kept"), space.name);
+    }
+}

@@ -40,12 +40,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         app.ui.say("dry run: nothing was changed");
         return shown;
     }
-    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base: _, notes: _ } = prepared;
+    let Prepared { settings, timeout, names, cluster, plan, secret, new_secret, export, base, notes: _ } = prepared;
     let given = &settings.passwords;
     let all_given = [&given.superuser, &given.replication, &given.user].iter().all(|one| one.is_some());
     ask_for_volumes(app, &plan, new_secret.is_some() && !all_given).await?;
     ask(app, &plan).await?;
-    for line in settings.crunchy.iter().flat_map(|crunchy| crunchy.contract.warnings()) {
+    // Told where the image is new to the set, and not at every change of it.
+    for line in settings.crunchy.iter().filter(|_| plan.image_is_new()).flat_map(|crunchy| crunchy.contract.warnings())
+    {
         app.ui.warn(&line);
     }
     for line in &plan.stays {
@@ -81,14 +83,14 @@ pub async fn run(app: &App, args: UpArgs) -> Outcome {
         cluster: &cluster,
         names: &names,
         timeout,
-        secret: Some(secret),
+        secret,
         unstick: args.unstick,
         command: "up",
         output: args.output,
         changes: changes.words(),
     })
     .await?;
-    how_to_connect(app, &names, &settings);
+    how_to_connect(app, &names, &settings, base.is_some_and(|base| base.as_is));
     Ok(())
 }
 

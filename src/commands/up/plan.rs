@@ -51,6 +51,12 @@ impl Plan {
         self.objects.iter().find(|one| one.object.kind == ObjectKind::StatefulSet)
     }
 
+    /// Whether the set has not run this image so far.
+    pub fn image_is_new(&self) -> bool {
+        let image = |body: &Value| body.pointer("/spec/template/spec/containers/0/image").cloned();
+        self.stateful_set().is_some_and(|set| set.live.as_ref().and_then(image) != image(&set.object.body))
+    }
+
     /// Whether the set has a StatefulSet that is to have no members.
     pub fn is_stopped(&self) -> bool {
         self.stateful_set().and_then(|set| set.live.as_ref()).is_some_and(|live| live["spec"]["replicas"] == 0)
@@ -177,7 +183,7 @@ impl Planner<'_> {
             return Ok((Planned::new(object, Change::Created, None, result), None));
         };
         if object.kind == ObjectKind::PersistentVolume {
-            return Ok((self.volume(object, live, dry_run)?, None));
+            return Ok((self.volume(object, live, dry_run).await?, None));
         }
         if let Some(owner) = foreign_owner(self.names.set(), &live) {
             return Err(Refusal::Foreign { object: describe(&object), owner });
@@ -193,7 +199,24 @@ impl Planner<'_> {
     }
 
     /// A volume that exists. What it leads to never changes, so whether it fits comes before what the API server says.
-    fn volume(&self, object: Object, live: Value, dry_run: Result<Applied, ApiFailure>) -> Result<Planned, Refusal> {
+    async fn volume(
+        &self,
+        mut object: Object,
+        live: Value,
+        mut dry_run: Result<Applied, ApiFailure>,
+    ) -> Result<Planned, Refusal> {
+        // Whether its folder has to be there is a part of that: a volume made without the check stays so.
+        let check = "/spec/hostPath/type";
+        if dry_run.is_err()
+            && live.pointer("/spec/hostPath").is_some()
+            && live.pointer(check) != object.body.pointer(check)
+        {
+            if let Some(Value::Object(host_path)) = object.body.pointer_mut("/spec/hostPath") {
+                host_path.remove("type");
+                host_path.extend(live.pointer(check).map(|kept| ("type".to_owned(), kept.clone())));
+            }
+            dry_run = self.applier.dry_run(&object).await;
+        }
         let usable = usable(self.names.set(), &object.body, &live, self.claims);
         let retake = usable.map_err(|unfit| Refusal::Unfit { volume: object.name.clone(), unfit })?;
         let result = dry_run?.result;

@@ -22,7 +22,8 @@ pub struct Prepared {
     pub names: Names,
     pub cluster: Cluster,
     pub plan: Plan,
-    pub secret: SetSecret,
+    /// The set's passwords; `None` where its manifests have their own, or may have.
+    pub secret: Option<SetSecret>,
     /// The Secret to create, where there is none yet.
     pub new_secret: Option<Object>,
     /// An NFS export that no member has mounted yet.
@@ -80,8 +81,15 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     }
     // Folders outlive every object; what a StorageClass provides is gone with its claims.
     let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
-    let passwords =
-        async { passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed) };
+    let passwords = async {
+        // Manifests that are taken as they are know nothing of pgset's Secret.
+        if base.as_ref().is_some_and(|base| base.as_is) {
+            return Ok((None, None));
+        }
+        let (secret, new) =
+            passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed)?;
+        Ok((Some(secret), new))
+    };
     let planned = plan(&cluster, &classes, &names, &settings, &templates, manifests, &claims);
     let (plan, (secret, new_secret)) = try_join(planned, passwords).await?;
     folders_of_its_own(app, &cluster, &names, &plan).await?;

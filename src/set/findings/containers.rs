@@ -249,8 +249,10 @@ fn died(asked: &Asked<'_>, dead: &Pod, container: &ContainerStatus, ended: &Cont
             .fix(make_writable(seen, pod, script))
     } else if lines.iter().any(|line| line.contains("FATAL:") && line.contains("contains errors")) {
         let words = postgres_says(lines).unwrap_or_default();
-        about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}"))
-            .fix("correct it: pgset up --set-parameter NAME=VALUE")
+        about("PGS-BAD-SETTINGS", Severity::Fatal, format!("PostgreSQL does not take its settings: {words}")).fix(
+            data::in_its_own_file(seen, pod, "NAME")
+                .unwrap_or_else(|| "correct it: pgset up --set-parameter NAME=VALUE".to_owned()),
+        )
     } else if let Some((lacking, _)) = references::unread(dead, lines) {
         references::finding(seen, dead, &lacking)
     } else {

@@ -1,6 +1,7 @@
 //! A container died, and its data folder or the volume below explains it: full, read-only, stale, of another make.
 
 use super::super::Observation;
+use super::super::identity::{is_crunchy, logs_to_files};
 use super::super::observation::PodReading;
 use super::mounts::nfs_of;
 use super::{Finding, Severity};
@@ -40,6 +41,17 @@ pub(super) fn of_death(
             about("PGS-OTHER-SYSTEM", Severity::Fatal, words)
                 .fix(format!("in the directory behind the volume: mv {pod} {pod}.aside; the member then clones anew"))
                 .fix("or give this set a directory of its own: its folder was made for another set"),
+        );
+    }
+    if let Some(half) = line("is not a valid data directory").filter(|_| keeps_a_half_clone(seen, pod)) {
+        let summary = "the replica's copy of the primary broke off, and the image takes what is left of it for data: it will \
+             never start by itself";
+        return Some(
+            about("PGS-DATA-INCOMPLETE", Severity::Fatal, summary)
+                .evidence(half)
+                .fix("let pgset's start script see to it, now and whenever it happens: pgset up --unstick, without --as-is")
+                .fix(format!("or in the directory behind the volume: mv {pod} {pod}.aside (there is no data in it)"))
+                .fix(format!("then: kubectl -n {} delete pod {pod}; it copies the primary anew", seen.namespace)),
         );
     }
     if let Some(full) = line("is full: ").or_else(|| line("No space left on device")) {
@@ -84,11 +96,30 @@ pub(super) fn of_death(
         let setting = words.split(" = ").next().unwrap_or_default().rsplit(' ').next().unwrap_or_default();
         let summary = format!("the replica has less than its primary, and does not start so: {}", words.trim());
         return Some(
-            about("PGS-STANDBY-SETTINGS", looping, &summary)
-                .fix(format!("raise it for all members: pgset up --set-parameter {setting}=…")),
+            about("PGS-STANDBY-SETTINGS", looping, &summary).fix(
+                in_its_own_file(seen, pod, setting)
+                    .unwrap_or_else(|| format!("raise it for all members: pgset up --set-parameter {setting}=…")),
+            ),
         );
     }
     None
+}
+
+/// Whether a replica is started by a Crunchy image's own script alone, which clones into an empty folder and otherwise starts
+/// whatever a clone has left.
+fn keeps_a_half_clone(seen: &Observation, pod: &str) -> bool {
+    let spec = seen.pod(pod).and_then(|pod| pod.spec.as_ref());
+    spec.is_some_and(logs_to_files) && seen.ordinal(pod) != Some(0)
+}
+
+/// How a setting is changed that keeps a member of a Crunchy image from starting: that has its own `postgresql.conf` in each
+/// member's folder, and no server runs there that could be told.
+pub(super) fn in_its_own_file(seen: &Observation, pod: &str, setting: &str) -> Option<String> {
+    seen.stateful_set.as_ref().is_some_and(is_crunchy).then(|| {
+        format!(
+            "in the directory behind the volume, at the end of {pod}/postgresql.conf: {setting} = …; the member tries again by itself"
+        )
+    })
 }
 
 /// Whether fewer of the inodes are left than of the bytes, in the script's words: `3 of 30 MB and 0 of 200 inodes`.
@@ -194,6 +225,40 @@ mod tests {
             .summary
             .contains("no inodes left: 150 of 200 MB and 3 of 200 inodes are free")
         );
+    }
+
+    #[test]
+    fn a_setting_of_a_crunchy_server_that_is_down_is_changed_in_its_own_file() {
+        let mut seen: Observation = seen(json!([]), json!([]));
+        assert_eq!(super::in_its_own_file(&seen, "pgset-1", "max_connections"), None);
+        let container = json!({"name": "pgset", "env": [{"name": "PG_MODE", "value": "set"}]});
+        let template = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
+        seen.stateful_set.as_mut().unwrap().spec.template = template;
+        let fix = super::in_its_own_file(&seen, "pgset-1", "max_connections").unwrap();
+        assert!(fix.contains("pgset-1/postgresql.conf: max_connections = …") && !fix.contains("psql"), "{fix}");
+    }
+
+    #[test]
+    fn a_copy_that_broke_off_in_an_image_left_to_itself_is_told_with_both_ways_out() {
+        let log = "x FATAL:  \"/pgdata/pgset-1\" is not a valid data directory";
+        let found = |member: &str, command: serde_json::Value| {
+            let terminated = json!({"exitCode": 1, "reason": "Error"});
+            let container = json!({"restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": terminated}});
+            let mut dead = pod(member, container);
+            dead["spec"]["containers"][0]["env"] = json!([{"name": "PG_MODE", "value": "set"}]);
+            dead["spec"]["containers"][0]["command"] = command;
+            let mut seen: Observation = seen(json!([dead]), json!([]));
+            seen.logs.insert(member.to_owned(), vec![log.to_owned()]);
+            containers::findings(&Asked { seen: &seen, since: None }).remove(0)
+        };
+        let half = found("pgset-1", json!(null));
+        assert_eq!((half.code, half.severity), ("PGS-DATA-INCOMPLETE", Severity::Fatal));
+        assert!(half.fix[0].contains("without --as-is"), "{:?}", half.fix);
+        assert!(half.fix[1].contains("mv pgset-1 pgset-1.aside"), "{:?}", half.fix);
+        // pgset's own script puts it aside; a primary is copied from nowhere.
+        assert_eq!(found("pgset-1", json!(["/bin/sh", "/pgset/config/start.sh"])).code, "PGS-CRASH-LOOP");
+        assert_eq!(found("pgset-0", json!(null)).code, "PGS-CRASH-LOOP");
     }
 
     #[test]

@@ -116,8 +116,10 @@ fn nfs(name: &str, node: &str, (server, path): (&str, &str), line: &str, message
             .fix(format!("on node {node}: apt-get install nfs-common (Debian, Ubuntu), or dnf install nfs-utils"))
             .fix("the kubelet tries again by itself")
     } else if says(&["reason given by server: No such file", "No such file or directory"]) {
-        about("PGS-NFS-PATH-MISSING", format!("NFS server {server} does not export {path}"))
+        // NFS 4 hides an export from whomever it is not for.
+        about("PGS-NFS-PATH-MISSING", format!("NFS server {server} does not export {path}, or not to node {node}"))
             .fix(format!("on {server}: mkdir -p {path}; in /etc/exports: {line}; then: exportfs -ra"))
+            .fix("if it has a line for the path: let all nodes in there, with the addresses of the line above")
             .fix(format!("or give the path it has (showmount -e {server}): pgset up --nfs-path …"))
     } else if says(&["access denied", "Operation not permitted", "Permission denied"]) {
         about("PGS-NFS-DENIED", format!("NFS server {server} does not let node {node} mount {path}"))
@@ -207,11 +209,11 @@ pub(super) const CATALOGUE: &[Entry] = &[
         code: "PGS-NFS-PATH-MISSING",
         severity: Severity::Blocking,
         depth: Depth::Set,
-        title: "the NFS server does not export the path",
-        meaning: "The server answers, but has no export of that path.",
+        title: "the NFS server does not export the path, or not to the node",
+        meaning: "The server answers, but has no export of that path for the node.",
         known_by: "A FailedMount event: reason given by server: No such file or directory.",
-        fix: "Make the directory and its line in /etc/exports, or give another path with --nfs-path.",
-        doubt: "None known.",
+        fix: "Make the directory and its line in /etc/exports with the nodes' addresses, or give another path with --nfs-path.",
+        doubt: "A server with NFS 4 says the same of a path it does not have and of one that is not for this node.",
     },
     Entry {
         code: "PGS-NFS-DENIED",
@@ -305,6 +307,11 @@ mod tests {
                 "mount.nfs: mounting 10.0.0.5:/srv/pg failed, reason given by server: No such file or directory",
                 "PGS-NFS-PATH-MISSING",
                 "showmount -e 10.0.0.5",
+            ),
+            (
+                "mount.nfs: mounting 10.0.0.5:/srv/pg failed, reason given by server: No such file or directory",
+                "PGS-NFS-PATH-MISSING",
+                "let all nodes in",
             ),
             ("mount.nfs: access denied by server while mounting 10.0.0.5:/srv/pg", "PGS-NFS-DENIED", "/etc/exports"),
             ("mount.nfs: Operation not permitted", "PGS-NFS-DENIED", "exportfs -ra"),

@@ -302,7 +302,14 @@ fn limits(
                 .map(|(name, have, need)| format!("{name}: {member} {have}, {primary_name} {need}"))
                 .collect::<Vec<_>>(),
         )
-        .fix(format!("raise it for all members: pgset up --set-parameter {name}={need}"));
+        .fix(if crunchy(asked.seen) {
+            let namespace = &asked.seen.namespace;
+            format!(
+                "raise it: kubectl -n {namespace} exec {member} -c pgset -- psql -U postgres -c \"alter system set {name} = {need}\"; then: kubectl -n {namespace} delete pod {member}"
+            )
+        } else {
+            format!("raise it for all members: pgset up --set-parameter {name}={need}")
+        });
     if streams {
         return Some(finding);
     }

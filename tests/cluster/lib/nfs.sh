@@ -190,9 +190,9 @@ nfs_network() {
 nfs_serve() {
   mkdir -p "$NFS_EXPORTS" "$NFS_STATE/recovery"
   mountpoint -q "$NFS_EXPORTS" || mount -t tmpfs -o size=1500m,mode=755 pgset-nfs "$NFS_EXPORTS"
-  mkdir -p "$NFS_EXPORTS"/{pg,squash,ro}
+  mkdir -p "$NFS_EXPORTS"/{pg,squash,ro,others,denied}
   chown 999:999 "$NFS_EXPORTS/pg"
-  chmod 755 "$NFS_EXPORTS"/{pg,squash,ro}
+  chmod 755 "$NFS_EXPORTS"/{pg,squash,ro,others,denied}
   cat >"$NFS_STATE/ganesha.conf" <<CONF
 NFS_CORE_PARAM { Bind_addr = $NFS_SERVER_IP; NFS_Port = 2049; Protocols = 4; Enable_NLM = false; Enable_RQUOTA = false; }
 NFSv4 {
@@ -203,6 +203,12 @@ EXPORT_DEFAULTS { Protocols = 4; Transports = TCP; SecType = sys; Access_Type = 
 EXPORT { Export_Id = 1; Path = $NFS_EXPORTS/pg; Pseudo = /pg; FSAL { Name = VFS; } }
 EXPORT { Export_Id = 2; Path = $NFS_EXPORTS/squash; Pseudo = /squash; Squash = root_squash; FSAL { Name = VFS; } }
 EXPORT { Export_Id = 3; Path = $NFS_EXPORTS/ro; Pseudo = /ro; Access_Type = RO; FSAL { Name = VFS; } }
+# For another machine than the node, and for clients with a Kerberos ticket alone.
+EXPORT {
+  Export_Id = 4; Path = $NFS_EXPORTS/others; Pseudo = /others; Access_Type = NONE; FSAL { Name = VFS; }
+  CLIENT { Clients = 192.0.2.1; Access_Type = RW; }
+}
+EXPORT { Export_Id = 5; Path = $NFS_EXPORTS/denied; Pseudo = /denied; SecType = krb5; FSAL { Name = VFS; } }
 LOG { Default_Log_Level = EVENT; }
 CONF
   # Another server on all addresses would answer in this one's place.
