@@ -76,7 +76,7 @@ async fn stop_members(
             if let Some(primary) = &primary {
                 // Only shortens the shutdown, which writes one of its own.
                 if let Err(failure) =
-                    checkpoint(cluster, names, &seen, primary, std::time::Duration::from_secs(300)).await
+                    checkpoint(cluster, names, seen, primary, std::time::Duration::from_secs(300)).await
                 {
                     app.ui.warn(&format!("{:#}", failure.error));
                 }
