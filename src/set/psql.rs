@@ -101,6 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn a_member_without_pgsets_scripts_has_the_socket_and_the_names_of_its_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let psql = folder.path().join("psql");
+        let say = "#!/bin/sh\nprintf '%s\\n' \"$PGHOST $PGPORT\" \"$PGUSER\" \"$PGDATABASE\" \"${PGPASSWORD-none}\"\n";
+        std::fs::write(&psql, say).unwrap();
+        std::fs::set_permissions(&psql, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let line = in_member(None, None, &[]);
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env("PATH", path).env("PGSET_CONFIG", folder.path());
+        command.envs([("PG_USER", "testuser"), ("PG_DATABASE", "userdb"), ("PG_MASTER_PASSWORD", "secret")]);
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(said, "/tmp 5432\ntestuser\nuserdb\nnone\n");
+    }
+
+    #[test]
     fn every_argument_arrives_as_it_was_written() {
         assert_eq!(run(None, None, &[]), "/pgset/run 5432\no'neil $(x)\nMy \"App\"\n");
         let arguments = ["-c", "select 'a b', $$x$$; -- \"", "", "*"];

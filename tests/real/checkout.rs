@@ -181,6 +181,9 @@ fn a_set_taken_as_it_is_is_asked_with_its_own_passwords() {
     assert!(dsn.stdout.contains("testuser@pgset-master") && !dsn.stdout.contains("of-mine"), "{}", dsn.stdout);
     let dsn = space.pgset(&["dsn", "--show-password"]).expect(0);
     assert!(dsn.stdout.contains("testuser:user-of-mine@pgset-master"), "{}", dsn.stdout);
+    let forward = Going::start(&mut space.command(&["port-forward", "0", "--show-password"]));
+    forward.says("testuser:user-of-mine@127.0.0.1", 1);
+    drop(forward);
     let psql = |sql: &str| {
         let arguments = ["--namespace", &space.name, "psql", "--exec", "--", "-Atc", sql];
         Run::of(crate::harness::pgset(&arguments).output().unwrap())
