@@ -251,7 +251,13 @@ fn words(line: &str) -> String {
     let event = serde_json::from_str::<Value>(line).ok().filter(|event| event["kind"] == "Event");
     let mut words = String::new();
     match event {
-        Some(event) => texts(&event, &mut words),
+        Some(mut event) => {
+            // As people are told them.
+            for hint in event["hints"].as_array_mut().into_iter().flatten() {
+                *hint = format!("hint: {}", hint.as_str().unwrap_or_default()).into();
+            }
+            texts(&event, &mut words);
+        }
         None => words = format!("{line}\n"),
     }
     words
