@@ -509,5 +509,5 @@ fn sets_are_listed_in_every_form_and_by_kubernetes_word_where_postgresql_may_not
     let json: Value = serde_json::from_str(&list(&["-o", "json"])).unwrap();
     assert_eq!(json["items"], json!([]));
     fake.deny(&["*"]);
-    fake.pgset(&["list", "-A"]).expect(1, &["of all namespaces", "pgset list -n NAMESPACE"]);
+    fake.pgset(&["list", "-A"]).expect(3, &["of all namespaces", "pgset list -n NAMESPACE"]);
 }
