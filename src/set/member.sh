@@ -11,7 +11,7 @@ else
   login() {
     if [ -e "$1" ]; then cat "$1"; else printf '%s' "$2"; fi
   }
-  PGSET_RUN=/tmp PGSET_PORT=5432 domain= PGSET_DATABASE=${PG_DATABASE-}
+  PGSET_RUN=/tmp PGSET_PORT=5432 domain='' PGSET_DATABASE=${PG_DATABASE-}
   PGSET_USER=$(login /pguser/username "${PG_USER-}")
   master_host=${PG_PRIMARY_HOST:-${PG_MASTER_HOST-}}
   folder=/pgmaster
