@@ -7,6 +7,8 @@ psql          `pgset psql -- -c 'select 1'`, with the psql of this machine and w
               `kubectl exec … psql -c 'select 1'`: whole processes in turn, medians.
 port-forward  pgbench -S with 1 and with 8 connections through `pgset port-forward` and `kubectl port-forward`, in turn,
               medians of transactions a second.
+completion    a Tab after `pgset status -n`, `--name` and `pgset restart --member`: whole processes, median and longest.
+              They ask the cluster; the goal is 200 ms.
 
 Prints the ratios. Nothing is asserted: a figure is a measurement of one machine at one time. Needs a release build of
 pgset, kubectl, psql and pgbench, and a cluster: the one of KUBECONFIG, else the project's own test cluster.
@@ -58,6 +60,25 @@ def psql(pgset, kubectl, name, rounds):
         for label, words in commands.items():
             times[label].append(seconds(words, "1"))
     return {label: statistics.median(found) for label, found in times.items()}
+
+
+def completions(pgset, name, rounds):
+    """What bash runs at a Tab, with the name that has to be among the answers."""
+    lines = {
+        "namespaces": (["pgset", "status", "-n", ""], name),
+        "sets": (["pgset", "status", "-n", name, "--name", ""], "pgset"),
+        "members": (["pgset", "restart", "-n", name, "--member", ""], "pgset-1"),
+    }
+    times = {label: [] for label in lines}
+    for _ in range(rounds):
+        for label, (words, expected) in lines.items():
+            environment = {**os.environ, "PGSET_COMPLETE": "bash", "_CLAP_COMPLETE_INDEX": str(len(words) - 1)}
+            began = time.perf_counter()
+            done = subprocess.run([pgset, "--", *words], env=environment, capture_output=True, text=True)
+            times[label].append(time.perf_counter() - began)
+            if expected not in re.split(r"[\n\v]", done.stdout):
+                raise SystemExit(f"{words} is completed by {done.stdout!r}")
+    return times
 
 
 class Forward:
@@ -136,6 +157,7 @@ def main():
     try:
         quiet(pgset, "up", "-n", name)
         times = psql(pgset, kubectl, name, chosen.rounds)
+        completed = completions(pgset, name, chosen.rounds)
         rates = forwards(pgset, kubectl, name, chosen.turns, chosen.seconds)
     finally:
         quiet(kubectl, "delete", "namespace", name, "--wait=false")
@@ -144,6 +166,9 @@ def main():
     for (tool, connections), rate in rates.items():
         ratio = rate / rates["kubectl", connections]
         print(f"{tool:8} pgbench -S -c {connections}: {rate:7.0f} a second, {ratio:.2f} of kubectl port-forward (median of {chosen.turns})")
+    for label, took in completed.items():
+        middle, longest = statistics.median(took) * 1000, max(took) * 1000
+        print(f"completion of {label:10} {middle:4.0f} ms, the longest {longest:4.0f} ms (of {chosen.rounds})")
 
 
 if __name__ == "__main__":
