@@ -1,14 +1,17 @@
 //! The passwords of a set: its own where it has some, given or generated ones for a new set.
 
+use k8s_openapi::api::core::v1::PodSpec;
+
 use super::state;
 use crate::cluster::{Cluster, SetSecret, live_set};
 use crate::error::{Failure, Outcome};
 use crate::manifests::{Names, Object, Passwords, passwords_secret};
-use crate::set::own::Origin;
-use crate::settings::{GivenPasswords, Password, Settings};
+use crate::set::own::{Origin, logins_of};
+use crate::settings::{Flavor, GivenPasswords, Password, Settings};
 
 /// The set's passwords, and the Secret to create where there is none yet. One that exists is never overwritten.
 /// `said` are those among the settings' that a person gave to pgset: only these can contradict the set's own.
+/// `pod` is the pod of a checkout's manifest, which may name Secrets of its own.
 /// `may_have_data` says whether there may be a database already, which would know only the old ones.
 ///
 /// # Errors
@@ -18,6 +21,7 @@ pub async fn passwords(
     names: &Names,
     settings: &Settings,
     said: &GivenPasswords,
+    pod: Option<&PodSpec>,
     may_have_data: bool,
 ) -> Outcome<(SetSecret, Option<Object>)> {
     let (namespace, secret) = (names.namespace(), names.passwords());
@@ -31,9 +35,7 @@ pub async fn passwords(
     let mut given = settings.passwords.clone();
     if let Some(own) = &own {
         check_given(own, said, names)?;
-        for (key, given) in
-            [("superuser", &mut given.superuser), ("replication", &mut given.replication), ("user", &mut given.user)]
-        {
+        for (key, given) in by_key(&mut given) {
             *given = own.get(key).and_then(|password| password.parse().ok()).or(given.take());
         }
     } else if may_have_data && state::read(cluster, names).await?.system_identifier.is_some() {
@@ -42,6 +44,9 @@ pub async fn passwords(
         ))
         .hint(format!("put it back from a backup: kubectl -n {namespace} apply -f SECRET.yaml"))
         .hint(format!("or, if the data may go as well: pgset down --delete-data --name {} -n {namespace}", names.set())));
+    }
+    if let (None, Some(pod)) = (&own, pod) {
+        from_secrets(cluster, names, settings, pod, &mut given).await?;
     }
     let or_new = |given: &Option<Password>| given.clone().map_or_else(Password::generate, Ok);
     let passwords = Passwords {
@@ -53,6 +58,48 @@ pub async fn passwords(
     Ok((SetSecret::of(&object), Some(object)))
 }
 
+fn by_key(given: &mut GivenPasswords) -> [(&'static str, &mut Option<Password>); 3] {
+    let GivenPasswords { superuser, replication, user } = given;
+    [("superuser", superuser), ("replication", replication), ("user", user)]
+}
+
+/// Adds the passwords that a checkout's manifest takes from Secrets of its own, where none are given.
+async fn from_secrets(
+    cluster: &Cluster,
+    names: &Names,
+    settings: &Settings,
+    pod: &PodSpec,
+    given: &mut GivenPasswords,
+) -> Outcome {
+    let namespace = names.namespace();
+    let logins = logins_of(pod, &names.passwords());
+    for (key, given) in by_key(given) {
+        let origin = logins.iter().find(|login| login.key == key).map(|login| &login.password);
+        let (None, Some(Origin::Secret { secret, key: entry })) = (&given, origin) else { continue };
+        let read = SetSecret::read(cluster, namespace, secret).await?;
+        let failed = |problem: String| {
+            let (_, variable) = VARIABLES.into_iter().find(|(known, _)| *known == key).unwrap_or_default();
+            Failure::error(format!(
+                "the checkout's StatefulSet takes the password {key} from Secret {secret}, and in namespace {namespace} {problem}"
+            ))
+            .hint(format!("mend it there: kubectl -n {namespace} create secret generic {secret} --from-literal={entry}=…"))
+            .hint(format!("or give one to pgset: export {variable}=…"))
+        };
+        let Some(read) = read else { return Err(failed("there is none".to_owned())) };
+        let Some(text) = read.get(entry) else { return Err(failed(format!("that has no key {entry}"))) };
+        let checked = text.parse::<Password>().and_then(|password| match settings.flavor {
+            Flavor::Crunchy => password.check_crunchy().map(|()| password),
+            Flavor::Postgres => Ok(password),
+        });
+        *given = Some(checked.map_err(|reason| failed(format!("its key {entry} will not do: {reason}")))?);
+    }
+    Ok(())
+}
+
+/// Which variable gives which password.
+const VARIABLES: [(&str, &str); 3] =
+    [("superuser", "PG_ROOT_PASSWORD"), ("replication", "PG_MASTER_PASSWORD"), ("user", "PG_PASSWORD")];
+
 /// Which Secret has a password, and how it is changed there.
 fn secret_words(namespace: &str, secret: &str, key: &str) -> (String, String) {
     (format!("Secret {secret}"), format!("the Secret's key {key}: kubectl -n {namespace} edit secret {secret}"))
@@ -61,12 +108,8 @@ fn secret_words(namespace: &str, secret: &str, key: &str) -> (String, String) {
 /// Passwords from the environment are for new sets; for others they must be what the set has.
 fn check_given(existing: &SetSecret, given: &GivenPasswords, names: &Names) -> Outcome {
     let (namespace, passwords) = (names.namespace(), names.passwords());
-    let pairs = [
-        ("superuser", "PG_ROOT_PASSWORD", &given.superuser),
-        ("replication", "PG_MASTER_PASSWORD", &given.replication),
-        ("user", "PG_PASSWORD", &given.user),
-    ];
-    for (key, variable, given) in pairs {
+    let given = [&given.superuser, &given.replication, &given.user];
+    for ((key, variable), given) in VARIABLES.into_iter().zip(given) {
         if let Some(given) = given
             && existing.get(key) != Some(given.reveal())
         {

@@ -37,7 +37,12 @@ const LOGINS: [(&str, Option<&str>, &str, &str); 4] = [
 /// The logins of a set that has them from elsewhere than the Secret `passwords`; none for a set of pgset's own.
 #[must_use]
 pub fn logins(set: &StatefulSet, passwords: &str) -> Vec<Login> {
-    let Some(pod) = set.spec.template.spec.as_ref() else { return Vec::new() };
+    set.spec.template.spec.as_ref().map(|pod| logins_of(pod, passwords)).unwrap_or_default()
+}
+
+/// The same of a pod's specification that no cluster has yet.
+#[must_use]
+pub fn logins_of(pod: &PodSpec, passwords: &str) -> Vec<Login> {
     let Some(container) = pod.containers.iter().find(|container| container.name == CONTAINER) else {
         return Vec::new();
     };

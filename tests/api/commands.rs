@@ -1,9 +1,9 @@
 //! What each command asks of the API server and changes there, against the fake one. Its user may do everything but reach into
 //! pods, so these are also the ways of a user without that right.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::fake::Fake;
+use crate::fake::{self, Fake};
 
 const NOTES: &str = "PATCH /api/v1/configmaps/pgset-state?fieldManager=pgset";
 const SCALE: &str = "PATCH /apis/apps/v1/statefulsets/pgset/scale?fieldManager=pgset-live";
@@ -266,4 +266,41 @@ fn another_sets_folder_and_a_volume_of_somebody_else_are_refused_before_anything
     assert_eq!(shared.changes(), [""; 0]);
     let below = fake.pgset(&["up", "--dry-run", "--storage", "hostpath", "--host-path", "/srv/pg/pgset"]);
     assert_eq!(below.expect(5, &["create"]).changes(), [""; 0]);
+}
+
+/// A checkout of 1.2.8 whose StatefulSet takes the superuser's password from a Secret.
+fn checkout_with_secret(folder: &std::path::Path) {
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkout-1.2.8/.");
+    assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(folder).status().unwrap().success());
+    for file in ["set.json", "set.json.dynamic"] {
+        let path = folder.join("examples/kube/statefulset").join(file);
+        let mut set: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let env = set["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        let root = env.iter_mut().find(|variable| variable["name"] == "PG_ROOT_PASSWORD").unwrap();
+        *root = json!({"name": "PG_ROOT_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "root"}}});
+        std::fs::write(path, set.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_password_that_a_checkout_takes_from_a_secret_is_that_ones() {
+    let fake = Fake::empty();
+    let folder = tempfile::tempdir().unwrap();
+    checkout_with_secret(folder.path());
+    let base = folder.path().to_str().unwrap();
+    let up = ["diff", "--buildbase", base, "--ccp-image-tag", "centos7-9.6-1.2.8", "--storage", "class", "-v"];
+    let says = ["takes the password superuser from Secret mine", "there is none", "export PG_ROOT_PASSWORD=…"];
+    let missing = fake.pgset(&up).expect(1, &says);
+    assert_eq!(missing.changes(), [""; 0]);
+    let secret = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine", "namespace": fake::NAMESPACE}, "data": data});
+    fake.put(secret(json!({"other": "eA=="})));
+    fake.pgset(&up).expect(1, &["has no key root"]);
+    // `a b`: the image's scripts would take it apart.
+    fake.put(secret(json!({"root": "YSBi"})));
+    fake.pgset(&up).expect(1, &["its key root will not do"]);
+    fake.put(secret(json!({"root": "b3duLXBhc3N3b3Jk"})));
+    fake.pgset(&up).expect(5, &[]);
+    let given = fake.pgset_with(&up, &[("PG_ROOT_PASSWORD", "another")]);
+    assert_eq!(given.code, 5, "{}", given.stderr);
+    assert!(!given.requests.iter().any(|request| request.contains("secrets/mine")), "{:?}", given.requests);
 }

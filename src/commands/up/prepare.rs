@@ -11,9 +11,9 @@ use crate::commands::base::{Found, published_passwords, resolve};
 use crate::commands::home::guard;
 use crate::commands::passwords::passwords;
 use crate::error::{Failure, Kind, Outcome};
-use crate::manifests::{Base, Context, Manifests, Names, Notes, Object, ObjectKind, render};
+use crate::manifests::{Base, Context, ManifestError, Manifests, Names, Notes, Object, ObjectKind, render};
 use crate::set::plan::Change;
-use crate::settings::{Resolved, Settings, Storage, Timeout};
+use crate::settings::{Layout, Resolved, Settings, Storage, Timeout};
 
 /// All that `up` needs to go ahead, and all that `diff` shows.
 pub struct Prepared {
@@ -86,8 +86,12 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
         if base.as_ref().is_some_and(|base| base.as_is) {
             return Ok((None, None));
         }
-        let (secret, new) =
-            passwords(&cluster, &names, &settings, &given, may_have_data).await.map_err(Refusal::Failed)?;
+        let per_pod = settings.layout == Layout::PerPod;
+        let pod = base.as_ref().map(|base| base.pod(per_pod)).transpose().map_err(ManifestError::from);
+        let pod = pod.map_err(|error| Refusal::Failed(error.into()))?;
+        let (secret, new) = passwords(&cluster, &names, &settings, &given, pod.as_ref(), may_have_data)
+            .await
+            .map_err(Refusal::Failed)?;
         Ok((Some(secret), new))
     };
     let planned = plan(&cluster, &classes, &names, &settings, &templates, manifests, &claims);

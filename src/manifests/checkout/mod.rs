@@ -17,6 +17,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 
 pub use error::CheckoutError;
@@ -26,6 +27,7 @@ use self::envvars::{Envvars, Exported};
 use self::files::{Document, Files, env_value, main_container};
 use self::read::{ENVVARS, Texts};
 use super::Manifests;
+use crate::set::observation::CONTAINER;
 use crate::settings::{CHECKOUT_VARIABLES, Env, Setting, Settings, Source, Sourced, StorageKind};
 
 /// A checkout as it was read.
@@ -57,6 +59,22 @@ impl Base {
     /// An object that is not what it should be, or a variable without a value.
     pub(super) fn build(&self, own: Manifests, settings: &Settings) -> Result<Manifests, CheckoutError> {
         build(&self.checkout, own, &Plan { settings, sources: &self.sources, as_is: self.as_is })
+    }
+}
+
+impl Base {
+    /// The pods as the checkout's manifest has them, before any rule; the container that runs PostgreSQL bears the name that
+    /// pgset knows it by.
+    ///
+    /// # Errors
+    ///
+    /// A manifest that is not what it should be.
+    pub fn pod(&self, per_pod: bool) -> Result<PodSpec, CheckoutError> {
+        const POD: &str = "/spec/template/spec";
+        let set = self.checkout.files.stateful_set(per_pod)?;
+        let mut pod = set.body.pointer(POD).cloned().unwrap_or_default();
+        pod["containers"][main_container(set)?]["name"] = CONTAINER.into();
+        serde_json::from_value(pod).map_err(|error| set.error(&build::path(POD), error.to_string()))
     }
 }
 
