@@ -244,6 +244,13 @@ fn words(line: &str) -> String {
                 into.push('\n');
             }
             Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+            // An object of the cluster, as people are told it.
+            Value::Object(fields)
+                if fields.len() == 2 && fields.contains_key("kind") && fields.contains_key("name") =>
+            {
+                let [kind, name] = ["kind", "name"].map(|field| fields[field].as_str().unwrap_or_default());
+                into.push_str(&format!("{kind} {name}\n"));
+            }
             Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
             _ => {}
         }
