@@ -30,7 +30,7 @@ pub async fn passwords(
         return Ok((existing, None));
     }
     // A set that was taken as it is has its passwords in its own manifests, and the database knows those.
-    let live = live_set(cluster, namespace, names.set()).await?;
+    let live = if may_have_data { live_set(cluster, namespace, names.set()).await? } else { None };
     let own = SetSecret::of_set(cluster, names, live.as_ref(), Ok(None)).await?;
     let mut given = settings.passwords.clone();
     if let Some(own) = &own {

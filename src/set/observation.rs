@@ -344,6 +344,8 @@ pub trait PodReading {
     fn node(&self) -> Option<&str>;
     /// When it was given to that node.
     fn scheduled_at(&self) -> Option<Timestamp>;
+    /// Since when the pod has been ready.
+    fn ready_since(&self) -> Option<Timestamp>;
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus>;
 }
 
@@ -387,6 +389,12 @@ impl PodReading for Pod {
         let conditions = self.status.as_ref()?.conditions.as_ref()?;
         let scheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True")?;
         scheduled.last_transition_time.as_ref().map(|time| time.0)
+    }
+
+    fn ready_since(&self) -> Option<Timestamp> {
+        let conditions = self.status.as_ref()?.conditions.as_ref()?;
+        let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
+        ready.last_transition_time.as_ref().map(|time| time.0)
     }
 
     fn container(&self) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {

@@ -14,7 +14,7 @@ use crate::set::plan::{
 };
 use crate::set::promote::POD_NAME;
 use crate::set::volumes::{Retake, Unfit, neighbour, usable};
-use crate::settings::{Layout, Quantity, Settings};
+use crate::settings::{Layout, Quantity, Settings, Storage};
 
 /// Everything `up` would do to a set.
 pub struct Plan {
@@ -122,6 +122,12 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Whether there may be a database already. Folders outlive every object; what a StorageClass provides is gone with its
+/// claims, and `claims` are those that exist.
+pub fn may_have_data(settings: &Settings, claims: &[PersistentVolumeClaim]) -> bool {
+    !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. })
+}
+
 /// Tries everything at the same time. `claims` are those that exist.
 pub async fn plan(
     cluster: &Cluster,
@@ -132,7 +138,8 @@ pub async fn plan(
     manifests: Manifests,
     claims: &[PersistentVolumeClaim],
 ) -> Result<Plan, Refusal> {
-    let planner = Planner { cluster, classes, applier: Applier::new(cluster), names, settings, templates, claims };
+    let (applier, may_have_data) = (Applier::new(cluster), may_have_data(settings, claims));
+    let planner = Planner { cluster, classes, applier, names, settings, templates, claims, may_have_data };
     planner.plan(manifests).await
 }
 
@@ -144,6 +151,8 @@ struct Planner<'a> {
     settings: &'a Settings,
     templates: &'a Templates,
     claims: &'a [PersistentVolumeClaim],
+    /// Whether there may be a database already, whose primary the notes name.
+    may_have_data: bool,
 }
 
 impl Planner<'_> {
@@ -287,6 +296,7 @@ impl Planner<'_> {
         if let Some(primary) = service.and_then(|service| service["spec"]["selector"][POD_NAME].as_str()) {
             context.primary = primary.to_owned();
         } else if service.is_none()
+            && self.may_have_data
             && let Some(primary) = state::read(self.cluster, self.names).await?.primary
         {
             // Taken down, and brought up again: its data says who is the primary, not the number.

@@ -3,7 +3,7 @@
 use futures::future::try_join;
 
 use super::export::Export;
-use super::plan::{Plan, Refusal, folders_of_its_own, plan};
+use super::plan::{Plan, Refusal, folders_of_its_own, may_have_data, plan};
 use crate::cli::SettingsFlags;
 use crate::cluster::{ClassesOnce, Cluster, Need, Problem, SetSecret, missing_rights, preflight};
 use crate::commands::app::App;
@@ -13,7 +13,7 @@ use crate::commands::passwords::passwords;
 use crate::error::{Failure, Kind, Outcome};
 use crate::manifests::{Base, Context, ManifestError, Manifests, Names, Notes, Object, ObjectKind, render};
 use crate::set::plan::Change;
-use crate::settings::{Layout, Resolved, Settings, Storage, Timeout};
+use crate::settings::{Layout, Resolved, Settings, Timeout};
 
 /// All that `up` needs to go ahead, and all that `diff` shows.
 pub struct Prepared {
@@ -79,8 +79,7 @@ pub async fn prepare(app: &App, flags: &SettingsFlags, wanted: Preflight) -> Out
     if wanted != Preflight::Skip {
         app.ui.detail("preflight: version, namespace, storage and rights are fine");
     }
-    // Folders outlive every object; what a StorageClass provides is gone with its claims.
-    let may_have_data = !claims.is_empty() || !matches!(settings.storage, Storage::Class { .. });
+    let may_have_data = may_have_data(&settings, &claims);
     let passwords = async {
         // Manifests that are taken as they are know nothing of pgset's Secret.
         if base.as_ref().is_some_and(|base| base.as_is) {

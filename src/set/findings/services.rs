@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Service;
 use super::super::Observation;
 use super::super::health::{self, Unmet};
 use super::super::identity::is_crunchy;
+use super::super::observation::PodReading;
 use super::super::promote::POD_NAME;
 use super::super::rollout::relabel;
 use super::{Asked, Depth, Entry, Finding, Severity};
@@ -26,9 +27,12 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
     let Unmet::Endpoints { service: name, have, want } = unmet else { return None };
     let seen = asked.seen;
     let namespace = &seen.namespace;
+    // The controllers have nothing to follow before the members are ready, which after an outage may be late in a wait.
+    let ready = want.iter().filter_map(|member| seen.pod(member)?.ready_since()).max();
+    let since = asked.since.map(|since| ready.map_or(since, |ready| ready.max(since)));
     let about = |code, summary: String| {
         let finding = Finding::new(code, Severity::Blocking, "Service", name, summary).evidence(unmet.to_string());
-        finding.blocking_from(asked.since, GRACE)
+        finding.blocking_from(since, GRACE)
     };
     let Some(service) = services.iter().find(|service| service.metadata.name.as_ref() == Some(name)) else {
         return Some(
@@ -77,7 +81,7 @@ fn endpoints(asked: &Asked<'_>, services: &[Service], unmet: &Unmet) -> Option<F
         return Some(
             finding
                 .evidence(unmet.to_string())
-                .blocking_from(asked.since, GRACE)
+                .blocking_from(since, GRACE)
                 .fix("put the Role and its binding back, and the label right: pgset up")
                 .fix("or have the roles chosen without the Kubernetes API: pgset up --role-by ordinal"),
         );
@@ -230,6 +234,19 @@ mod tests {
             assert!(!found[0].ends_wait(noon() + GRACE - SignedDuration::from_millis(1)));
             assert!(found[0].ends_wait(noon() + GRACE));
         }
+    }
+
+    #[test]
+    fn endpoints_have_their_time_from_when_the_members_are_ready() {
+        let mut seen = observed(json!({POD_NAME: "pgset-0"}), &[]);
+        let late = noon() + SignedDuration::from_secs(30);
+        for condition in seen.pods[0].status.as_mut().unwrap().conditions.as_mut().unwrap() {
+            condition.last_transition_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(late));
+        }
+        let found = findings(&Asked { seen: &seen, since: Some(noon()) });
+        assert_eq!(found[0].code, "PGS-ENDPOINTS-STALE");
+        assert!(!found[0].ends_wait(late + GRACE - SignedDuration::from_millis(1)));
+        assert!(found[0].ends_wait(late + GRACE));
     }
 
     #[test]
